@@ -1,0 +1,13 @@
+"""The sample itself as its features."""
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+from .._types import State
+
+
+class Pixels(eqx.Module):
+    """The flattened sample."""
+
+    def __call__(self, x: State) -> Float[Array, "d"]:
+        return x.reshape(-1)
