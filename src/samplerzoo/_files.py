@@ -1,5 +1,6 @@
 """Files: written whole or not at all, and modules as named tensors in safetensors files."""
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -75,3 +76,12 @@ def from_tensors(like: T, tensors: dict[str, np.ndarray]) -> T:
             )
     new = [jnp.asarray(tensors[n], leaf.dtype) for n, (_, leaf) in zip(names, leaves, strict=True)]
     return eqx.combine(jax.tree_util.tree_unflatten(structure, new), rest)
+
+
+def digest(tree: object) -> str:
+    """The SHA-256 of a pytree's arrays with their paths, dtypes and shapes."""
+    total = hashlib.sha256()
+    for name, array in to_tensors(tree).items():
+        total.update(f"{name} {array.dtype} {array.shape} ".encode())
+        total.update(np.ascontiguousarray(array).tobytes())
+    return total.hexdigest()

@@ -77,15 +77,28 @@ def _mean_squares(x: Float[Array, "N d"], y: Float[Array, "M d"]) -> Float[Array
     return jnp.maximum(norms - 2 * x @ y.T, 0) / x.shape[1]
 
 
+def mean_gram(
+    kernel: AbstractKernel, x: Float[Array, "N d"], y: Float[Array, "M d"], block: int = 1024
+) -> Scalar:
+    """The mean of `k(x_i, y_j)` over all pairs, the Gram matrix made `block` rows at a time."""
+    row = jax.checkpoint(lambda point: jnp.mean(kernel(point[None], y)))
+    return jnp.mean(jax.lax.map(row, x, batch_size=block))
+
+
 def within(kernel: AbstractKernel, x: Float[Array, "N d"], unbiased: bool = True) -> Scalar:
     """The mean of `k(x_i, x_j)` over pairs, without those of a point with itself if unbiased."""
     points = kernel.condense(x)
-    mean = jnp.mean(kernel(points, points))
+    mean = mean_gram(kernel, points, points)
     if not unbiased:
         return mean
     n = x.shape[0]
-    own = jnp.mean(jax.vmap(lambda row: kernel(row[None], row[None])[0, 0])(x))
+    own = jnp.mean(jax.vmap(lambda point: kernel(point[None], point[None])[0, 0])(x))
     return (n * mean - own) / (n - 1)
+
+
+def across(kernel: AbstractKernel, x: Float[Array, "N d"], y: Float[Array, "M d"]) -> Scalar:
+    """The mean of `k(x_i, y_j)` over all pairs of two sets."""
+    return mean_gram(kernel, kernel.condense(x), kernel.condense(y))
 
 
 def mmd(
@@ -98,5 +111,4 @@ def mmd(
 
     Unbiased (Gretton et al. 2012, eq. 3) it can be negative; biased (eq. 5) it cannot.
     """
-    across = jnp.mean(kernel(kernel.condense(x), kernel.condense(y)))
-    return within(kernel, x, unbiased) + within(kernel, y, unbiased) - 2 * across
+    return within(kernel, x, unbiased) + within(kernel, y, unbiased) - 2 * across(kernel, x, y)

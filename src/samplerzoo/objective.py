@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from ._types import Scalar
-from .kernels import AbstractKernel, within
+from .kernels import AbstractKernel, across, within
 
 
 class Objective(eqx.Module):
@@ -42,8 +42,8 @@ class Objective(eqx.Module):
     def __call__(self, samples: Float[Array, "N ..."]) -> Scalar:
         """The distance of a batch of at least two samples."""
         features = jax.vmap(self.features)(samples)
-        across = jnp.mean(self.kernel(self.kernel.condense(features), self.reference))
-        return within(self.kernel, features, self.unbiased) - 2 * across + self.constant
+        fit = across(self.kernel, features, self.reference)
+        return within(self.kernel, features, self.unbiased) - 2 * fit + self.constant
 
 
 def extract(

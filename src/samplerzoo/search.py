@@ -87,8 +87,9 @@ def search(
         return SearchState(parameters, opt_state, state.step + 1), kid
 
     for _ in range(int(state.step), iterations):
-        state, kid = advance(state, family, model, objective)
-        yield state, float(kid)
+        if int(state.optimiser.notfinite_count) < PATIENCE:
+            state, kid = advance(state, family, model, objective)
+            yield state, float(kid)
         if int(state.optimiser.notfinite_count) >= PATIENCE:
             raise Diverged(
                 f"{PATIENCE} steps in a row had a gradient that is not finite, up to step "

@@ -1,0 +1,5 @@
+"""`python -m samplerzoo` is the program `samplerzoo`."""
+
+from .cli import main
+
+main()

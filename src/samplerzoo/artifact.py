@@ -1,0 +1,172 @@
+"""What a run leaves on disk: its configuration, its checkpoints and the searched sampler.
+
+A run is a folder: `config.toml` is written first and holds everything needed to run it again,
+`result.json` last. Every file is written whole or not at all.
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import math
+import platform
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import tomli_w
+
+from ._files import from_tensors, read_tensors, to_tensors, write, write_tensors
+from .families import STRIDES, AbstractFamily
+from .search import SearchState
+from .table import StepTable
+
+FORMAT = "samplerzoo.sampler/1"
+TIMES = tuple(
+    stride + mode for stride in STRIDES for mode in ("", "-searched", "-decoupled")
+)
+_PACKAGES = ("samplerzoo", "jax", "jaxlib", "equinox", "optax", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Python's version and those of the packages that decide a run's numbers."""
+    packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), **packages}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything a search depends on; `config.toml` holds these fields."""
+
+    family: str = "rddim"
+    family_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    steps: int = 10
+    times: str = "linear"
+    model: str = "digits"
+    data: str
+    features: str
+    report_features: str
+    kernel: str = "linear"
+    kernel_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    batch: int = 512
+    iterations: int = 300
+    learning_rate: float = 0.03
+    n: int = 10_000
+    seed: int = 0
+    checkpoint_every: float = 5.0
+    versions: dict[str, str] = dataclasses.field(default_factory=versions)
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value, kind = getattr(self, field.name), field.type
+            kind = getattr(kind, "__origin__", kind)
+            allowed = (int, float) if kind is float else (kind,)
+            if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
+                raise ValueError(f"{field.name} is {value!r}; it must be of type {kind.__name__}.")
+        if self.times not in TIMES:
+            raise ValueError(f"times is {self.times!r}; it must be one of {', '.join(TIMES)}.")
+        for name, least in {"steps": 1, "batch": 2, "iterations": 1, "n": 2, "seed": 0}.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+        if not 0 < self.learning_rate < float("inf"):
+            raise ValueError(
+                f"learning_rate is {self.learning_rate}; it must be a positive number."
+            )
+
+    def save(self, folder: Path) -> None:
+        """Write config.toml."""
+        write(folder / "config.toml", tomli_w.dumps(dataclasses.asdict(self)).encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> "Config":
+        """Read config.toml; a ValueError says what is wrong with it."""
+        path = folder / "config.toml"
+        if not path.is_file():
+            raise ValueError(f"{folder} holds no run: there is no config.toml in it.")
+        try:
+            content = tomllib.loads(path.read_text())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not valid TOML: {error}.") from error
+        known = [field.name for field in dataclasses.fields(cls)]
+        if odd := sorted(set(content) - set(known)):
+            raise ValueError(
+                f"{path} has the unknown key {odd[0]!r}; known are {', '.join(known)}."
+            )
+        try:
+            return cls(**content)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path} is not complete and valid: {error}") from error
+
+
+def save_checkpoint(folder: Path, state: SearchState) -> None:
+    """Write checkpoint.safetensors: the state of a search, from which it goes on exactly."""
+    write_tensors(folder / "checkpoint.safetensors", to_tensors(state), {"kind": "checkpoint"})
+
+
+def load_checkpoint(folder: Path, like: SearchState) -> SearchState:
+    """The last state saved, or `like` where there is none."""
+    path = folder / "checkpoint.safetensors"
+    if not path.exists():
+        return like
+    try:
+        return from_tensors(like, read_tensors(path)[0])
+    except ValueError as error:
+        raise ValueError(f"The checkpoint {path} does not fit this run: {error}") from error
+
+
+def save_sampler(path: Path, family: AbstractFamily, table: StepTable, about: dict) -> None:
+    """Write a sampler: its table, its family's arrays, and `about` as JSON metadata."""
+    tensors = {f"table.{name}": array for name, array in to_tensors(table).items()}
+    tensors |= {f"family.{name}": array for name, array in to_tensors(family).items()}
+    metadata = {"format": FORMAT, "about": json.dumps(about, sort_keys=True)}
+    write_tensors(path, tensors, metadata)
+
+
+def load_sampler(path: Path) -> tuple[StepTable, dict]:
+    """The table of a saved sampler and what was saved about it.
+
+    Raises ValueError, naming the file, where it is missing, damaged or something else.
+    """
+    if not path.is_file():
+        raise ValueError(f"There is no {path}; `samplerzoo resume {path.parent}` finishes a run.")
+    tensors, metadata = read_tensors(path)
+    if metadata.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} is not a samplerzoo sampler: its format is {metadata.get('format')!r}, "
+            f"not {FORMAT!r}."
+        )
+    try:
+        about = json.loads(metadata["about"])
+        names = [field.name for field in dataclasses.fields(StepTable)]
+        table = StepTable(**{name: jnp.asarray(tensors[f"table.{name}"]) for name in names})
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path} does not hold a whole sampler: {error}") from error
+    if not all(np.all(np.isfinite(array)) for array in to_tensors(table).values()):
+        raise ValueError(f"{path} holds a sampler with numbers that are not finite.")
+    return table, about
+
+
+def append_log(folder: Path, step: int, kid: float, seconds: float) -> None:
+    """Add one step to log.jsonl; a KID that is not finite is null."""
+    finite = kid if math.isfinite(kid) else None
+    line = {"step": step, "kid": finite, "seconds": round(seconds, 4)}
+    with (folder / "log.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def read_log(folder: Path) -> list[dict]:
+    """The whole lines of log.jsonl; what follows a damaged line is not read."""
+    lines, path = [], folder / "log.jsonl"
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def cut_log(folder: Path, step: int) -> None:
+    """Drop from log.jsonl all that comes after a step, so that it can be run again."""
+    kept = [line for line in read_log(folder) if line["step"] <= step]
+    write(folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in kept).encode())

@@ -1,0 +1,55 @@
+"""The `samplerzoo` program: one click command a file."""
+
+import sys
+import traceback
+
+import click
+
+from .evaluate import evaluate
+from .list import list_
+from .resume import resume
+from .sample import sample
+from .search import search
+from .version import version
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def cli():
+    """Search fast samplers for frozen diffusion models by gradient descent.
+
+    Begin with: samplerzoo search --family rddim
+    """
+
+
+for command in (search, resume, sample, evaluate, list_, version):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the program; every error is a sentence on stderr and an exit status.
+
+    0 is success, 1 a failed run, 2 wrong usage, 130 an interruption.
+    """
+    try:
+        cli.main(standalone_mode=False, prog_name="samplerzoo")
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Interrupted.", err=True)
+        sys.exit(130)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        sys.exit(0)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except click.ClickException as error:
+        _fail(error.format_message(), error.exit_code)
+    except Exception as error:
+        kind = f"{type(error).__name__}: " if str(error) else type(error).__name__
+        _fail(f"{kind}{error}".strip().splitlines()[0] + " (--debug shows where.)", 1)
+
+
+def _fail(message: str, status: int) -> None:
+    if "--debug" in sys.argv:
+        traceback.print_exc()
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(status)

@@ -1,0 +1,144 @@
+"""From the names in a configuration to the objects they stand for."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from ..artifact import Config
+from ..data import check, read
+from ..families import AbstractFamily, free_parameters
+from ..kernels import AbstractKernel
+from ..model import DiffusionModel
+from ..objective import Objective, extract
+from ..registry import entries, load, resolve
+from ._common import construct, sentence
+
+
+class Setup(NamedTuple):
+    """All the parts of a search."""
+
+    family: AbstractFamily
+    free: PyTree[bool]
+    model: DiffusionModel
+    objective: Objective
+    features: dict[str, Callable[[Array], Array]]
+    references: dict[str, np.ndarray]
+    images: np.ndarray
+
+
+def load_setup(config: Config) -> Setup:
+    """Everything a configuration names, checked against one another."""
+    model = load_model(config.model)
+    family = load_family(config.family, config.steps, config.times, model, config.family_options)
+    stride, _, mode = config.times.partition("-")
+    free = free_parameters(family, mode == "searched", mode == "decoupled")
+    if not jax.tree.leaves(eqx.filter(family, free)):
+        raise ValueError(
+            f"The family {config.family!r} has nothing to search with fixed times; give --times "
+            f"{stride}-searched, or its per-step parameters (-F per_step=true)."
+        )
+    kernel_class = load("kernels", config.kernel, AbstractKernel)
+    kernel = construct(kernel_class, f"The kernel {config.kernel!r}", {}, config.kernel_options)
+    images = load_data(config.data, model.shape)
+    names = dict.fromkeys((config.features, config.report_features))
+    features = {name: load_features(name, model.shape) for name in names}
+    references = {name: extract(phi, images) for name, phi in features.items()}
+    searched = config.features
+    objective = Objective(features[searched], kernel, references[searched])
+    return Setup(family, free, model, objective, features, references, images)
+
+
+def load_model(name: str) -> DiffusionModel:
+    """A registered model, or one behind `python:`, whose network fits its shape."""
+    model = _call(resolve("models", name), f"The model {name!r}")
+    if not isinstance(model, DiffusionModel):
+        raise ValueError(f"The model {name!r} is a {type(model).__name__}, not a DiffusionModel.")
+    x, t = jnp.zeros(model.shape), jnp.asarray(model.schedule.t_max)
+    try:
+        out = eqx.filter_eval_shape(model.network, x, t)
+    except Exception as error:
+        raise ValueError(
+            f"The network of the model {name!r} cannot take a sample of shape {model.shape} and a "
+            f"scalar time: {sentence(error)}"
+        ) from error
+    wide = (*model.shape[:-1], 2 * model.shape[-1])
+    if getattr(out, "shape", None) not in (model.shape, wide):
+        raise ValueError(
+            f"The network of the model {name!r} returns shape {getattr(out, 'shape', None)} for "
+            f"samples of shape {model.shape}; it must be {model.shape} (or {wide}, with learned "
+            "variance)."
+        )
+    return model
+
+
+def load_family(
+    name: str, steps: int, times: str, model: DiffusionModel, options: dict[str, Any]
+) -> AbstractFamily:
+    """A family with a number of steps that the model's schedule has."""
+    cls = load("families", name, AbstractFamily)
+    most = model.schedule.steps
+    if steps < 1 or (most is not None and steps > most):
+        bound = f" and at most the schedule's {most}" if most is not None else ""
+        raise ValueError(f"steps is {steps}; it must be at least 1{bound}.")
+    fixed = {"steps": steps, "times": times.partition("-")[0]}
+    return construct(cls, f"The family {name!r}", fixed, options)
+
+
+def load_data(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """A registered data set, an array behind `python:`, or a folder, zip or .npz of images."""
+    if not name.startswith("python:") and name not in entries("datasets"):
+        path = Path(name)
+        if not path.exists():
+            known = ", ".join(entries("datasets"))
+            raise ValueError(f"{name!r} is neither a file or folder nor a data set ({known}).")
+        return read(path, shape)
+    data = _call(resolve("datasets", name), f"The data {name!r}")
+    try:
+        return check(np.asarray(data), name, shape)
+    except TypeError as error:
+        raise ValueError(f"The data {name!r} are not an array of numbers: {error}.") from error
+
+
+def load_features(name: str, shape: tuple[int, ...]) -> Callable[[Array], Array]:
+    """A feature extractor that maps a sample of the model's shape to a vector."""
+    features = resolve("features", name)
+    if inspect.isclass(features) or (inspect.isfunction(features) and not _takes_sample(features)):
+        features = _call(features, f"The feature extractor {name!r}")
+    try:
+        out = eqx.filter_eval_shape(features, jnp.zeros(shape))
+    except Exception as error:
+        raise ValueError(
+            f"The feature extractor {name!r} cannot take a sample of shape {shape}: "
+            f"{sentence(error)}"
+        ) from error
+    if len(getattr(out, "shape", ())) != 1:
+        raise ValueError(
+            f"The feature extractor {name!r} must map a sample to a vector; it returns "
+            f"{getattr(out, 'shape', type(out).__name__)}."
+        )
+    return features
+
+
+def _takes_sample(function: Callable) -> bool:
+    """Whether a function has a parameter without default: then it is the extractor itself."""
+    parameters = inspect.signature(function).parameters.values()
+    return any(p.default is p.empty and p.kind is not p.VAR_KEYWORD for p in parameters)
+
+
+def _call(found: Any, what: str) -> Any:
+    """What a function or class without arguments makes; anything else as it is."""
+    if not (inspect.isclass(found) or inspect.isfunction(found)):
+        return found
+    try:
+        return found()
+    except Exception as error:
+        raise ValueError(
+            f"{what} cannot be made: {type(error).__name__}: {sentence(error)}"
+        ) from error

@@ -1,0 +1,134 @@
+"""A search in its folder, from wherever it stands to its result."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from .._files import digest, write
+from ..artifact import (
+    Config,
+    append_log,
+    cut_log,
+    load_checkpoint,
+    read_log,
+    save_checkpoint,
+    save_sampler,
+)
+from ..evaluate import baselines, evaluate, make_table, search_key
+from ..families import AbstractFamily
+from ..report import save_curve, save_samples
+from ..search import Diverged, adam, finish, search, start
+from ..table import StepTable
+from ._common import Failed, Interrupted, sentence
+from ._load import Setup
+from ._show import make_rows, print_result, progress
+
+
+def execute(folder: Path, config: Config, setup: Setup, quiet: bool, as_json: bool) -> None:
+    """Search, or go on searching, then score, draw and print."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        family = _search(folder, config, setup, quiet)
+        result = _finish(folder, config, setup, family, quiet)
+    except KeyboardInterrupt:
+        raise Interrupted(f"Interrupted; `samplerzoo resume {folder}` goes on.") from None
+    except Diverged as error:
+        raise Failed(f"{sentence(error)} It is in {folder / 'sampler.safetensors'}.") from error
+    except OSError as error:
+        raise Failed(
+            f"{folder} cannot be written ({sentence(error)}); what was saved before is whole, and "
+            f"`samplerzoo resume {folder}` goes on from it."
+        ) from error
+    print_result(result, as_json)
+
+
+def _search(folder: Path, config: Config, setup: Setup, quiet: bool) -> AbstractFamily:
+    """The searched family; a checkpoint is never older than `checkpoint_every` seconds."""
+    optimiser = adam(config.iterations, config.learning_rate)
+    state = load_checkpoint(folder, start(setup.family, setup.free, optimiser))
+    cut_log(folder, int(state.step))
+    steps = search(
+        setup.family,
+        state,
+        setup.model,
+        setup.objective,
+        optimiser,
+        search_key(config.seed),
+        config.batch,
+        config.iterations,
+    )
+    bar = progress(config.iterations, f"search {config.family}", quiet, initial=int(state.step))
+    smooth, saved, before = None, time.monotonic(), time.monotonic()
+    try:
+        for state, kid in steps:
+            now = time.monotonic()
+            append_log(folder, int(state.step), kid, now - before)
+            before = now
+            smooth = kid if smooth is None or not np.isfinite(smooth) else 0.9 * smooth + 0.1 * kid
+            bar.set_postfix(KID=f"{smooth:.4f}", refresh=False)
+            bar.update()
+            if now - saved >= config.checkpoint_every:
+                save_checkpoint(folder, state)
+                saved = time.monotonic()
+    except Diverged:
+        _save(folder, config, setup, finish(setup.family, state))
+        raise
+    finally:
+        bar.close()
+        save_checkpoint(folder, state)
+    return finish(setup.family, state)
+
+
+def check_resumable(folder: Path, config: Config, setup: Setup) -> None:
+    """Raise ValueError where the folder's checkpoint is damaged or of another search."""
+    load_checkpoint(folder, start(setup.family, setup.free, adam(config.iterations, 1.0)))
+
+
+def _save(folder: Path, config: Config, setup: Setup, family: AbstractFamily) -> StepTable:
+    """Write the searched sampler and return its table."""
+    table = make_table(family, setup.model.schedule)
+    kept = ("family", "family_options", "steps", "times", "model", "features", "kernel", "seed")
+    about = {name: getattr(config, name) for name in kept}
+    save_sampler(folder / "sampler.safetensors", family, table, about)
+    return table
+
+
+def _finish(
+    folder: Path, config: Config, setup: Setup, family: AbstractFamily, quiet: bool
+) -> dict:
+    """Score the searched sampler beside the baselines, draw, and write result.json last."""
+    tables = {config.family: _save(folder, config, setup, family)}
+    for name, baseline in baselines(config.steps).items():
+        tables[name] = make_table(baseline, setup.model.schedule)
+    rows, shown = [], {}
+    for name, table in progress(tables.items(), "evaluate", quiet):
+        scores, shown[name] = evaluate(
+            table, setup.model, setup.features, setup.references,
+            n=config.n, seed=config.seed, show=48,
+        )  # fmt: skip
+        rows += make_rows(name, table.nfe, scores, config.n, config.seed)
+    shown["data"] = setup.images[:48]
+    save_samples(folder / "samples.png", shown)
+    log = read_log(folder)
+    save_curve(folder / "curve.png", [np.nan if line["kid"] is None else line["kid"] for line in log])
+    result = {
+        "sampler": config.family,
+        "nfe": config.steps,
+        "search_features": config.features,
+        "report_features": config.report_features,
+        "rows": rows,
+        "skipped_steps": sum(line["kid"] is None for line in log),
+        "search_seconds": round(sum(line["seconds"] for line in log), 1),
+        "hashes": {
+            **{name: digest(phi) for name, phi in setup.features.items()},
+            "data": digest(jnp.asarray(setup.images)),
+        },
+        "run": str(folder),
+        "pictures": [str(folder / name) for name in ("samples.png", "curve.png")],
+    }
+    write(folder / "result.json", (json.dumps(result, indent=2) + "\n").encode())
+    return result

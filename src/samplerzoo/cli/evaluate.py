@@ -1,0 +1,95 @@
+"""samplerzoo evaluate"""
+
+from pathlib import Path
+
+import click
+
+from ._common import Wrong, debug_option, json_option, numbers, quiet_option, usage
+
+
+@click.command()
+@click.argument("targets", nargs=-1, required=True, metavar="RUN|FAMILY...")
+@click.option("--steps", default="10", show_default=True, callback=numbers,
+              help="Network evaluations of the families, such as 5,10,20.")  # fmt: skip
+@click.option("--n", default=10_000, show_default=True, help="Samples a score.")
+@click.option("--seeds", default="0", show_default=True, callback=numbers,
+              help="Seeds, such as 0,1,2: with several, means and 95% intervals.")  # fmt: skip
+@click.option("--model", help="Model.  [default: the runs', or digits]")
+@click.option("--data", help="Data.  [default: the runs', or digits]")
+@click.option("--features", help="Feature spaces, separated by commas.  [default: the runs', or "
+              "digits-cnn,digits-mlp]")  # fmt: skip
+@json_option
+@quiet_option
+@debug_option
+def evaluate(targets, steps, n, seeds, model, data, features, as_json: bool, quiet: bool):
+    """Score samplers on one model with the same n and seeds.
+
+    A target is the folder of a run, or a family by name: `ddim` stands for both of its strides,
+    `ddim-quadratic` for one.
+    """
+    if n < 2:
+        raise Wrong(f"--n is {n}; it must be at least 2.")
+    with usage():
+        from ..artifact import Config
+        from ._load import load_data, load_features, load_model
+
+        runs = [Config.load(Path(t)) for t in targets if _is_run(t)]
+        model = model or _common(runs, "model", "digits")
+        loaded = load_model(model)
+        if not runs and model != "digits" and not (data and features):
+            raise Wrong(f"The model {model!r} has no default --data and --features; give them.")
+        images = load_data(data or _common(runs, "data", "digits"), loaded.shape)
+        spaces = (features or _common(runs, "features", "digits-cnn") + "," + _common(
+            runs, "report_features", "digits-mlp")).split(",")  # fmt: skip
+        extractors = {space: load_features(space, loaded.shape) for space in spaces}
+        tables = [pair for target in targets for pair in _tables(target, steps, loaded)]
+        from ..objective import extract
+
+        references = {name: extract(phi, images) for name, phi in extractors.items()}
+    from ..evaluate import evaluate as score
+    from ._show import make_rows, print_json, progress, table
+
+    rows = []
+    work = [(name, sampler, seed) for name, sampler in tables for seed in seeds]
+    for name, sampler, seed in progress(work, "evaluate", quiet):
+        scores, _ = score(sampler, loaded, extractors, references, n=n, seed=seed)
+        rows += make_rows(name, sampler.nfe, scores, n, seed)
+    if as_json:
+        print_json({"model": model, "rows": rows})
+    else:
+        click.echo(table(rows))
+
+
+def _is_run(target: str) -> bool:
+    return Path(target).is_dir()
+
+
+def _common(runs: list, name: str, default: str) -> str:
+    """What all runs have in common, or the default without runs."""
+    values = {getattr(run, name) for run in runs}
+    if len(values) > 1:
+        raise Wrong(
+            f"The runs differ in {name} ({', '.join(sorted(values))}); give --{name.replace('_', '-')} or evaluate "
+            "them apart."
+        )
+    return values.pop() if values else default
+
+
+def _tables(target: str, steps: list[int], model) -> list:
+    """The samplers that one target stands for, with their names."""
+    from ..artifact import load_sampler
+    from ..evaluate import make_table
+    from ..families import STRIDES
+    from ..registry import entries
+    from ._load import load_family
+
+    if _is_run(target):
+        return [(target.rstrip("/"), load_sampler(Path(target) / "sampler.safetensors")[0])]
+    name, _, stride = target.rpartition("-")
+    if stride not in STRIDES or target in entries("families"):
+        name, stride = target, ""
+    return [
+        (f"{name}-{s}", make_table(load_family(name, k, s, model, {}), model.schedule))
+        for k in steps
+        for s in ([stride] if stride else STRIDES)
+    ]

@@ -1,0 +1,66 @@
+"""samplerzoo list"""
+
+import click
+
+from ..registry import GROUPS, RegistryError, entries, load, origin
+from ._common import debug_option, json_option
+
+
+@click.command(name="list")
+@click.argument("group", required=False, type=click.Choice(list(GROUPS)))
+@json_option
+@debug_option
+def list_(group: str | None, as_json: bool):
+    """Show what is installed: every name, who offers it, and what does not load and why.
+
+    Third-party plugins are loaded to see whether they work; built-ins are not.
+    """
+    found = {name: _members(name) for name in ([group] if group else GROUPS)}
+    if as_json:
+        import json
+
+        click.echo(json.dumps(found, indent=2))
+        return
+    for name, members in found.items():
+        if group is None:
+            click.echo(f"{name}:")
+        for member in members:
+            by = f"{member['distribution']} {member['version']}"
+            problem = f"  ERROR: {member['error']}" if member["error"] else ""
+            click.echo(f"{'  ' if group is None else ''}{member['name']:<20} {by}{problem}")
+
+
+def _members(group: str) -> list[dict[str, str | None]]:
+    """One record for each offer of a name."""
+    members = []
+    for name, points in entries(group).items():
+        own = len(points) == 1 and origin(points[0]).startswith("samplerzoo ")
+        error = None if own else _error(group, name)
+        for point in points:
+            distribution, _, version = origin(point).rpartition(" ")
+            members.append(
+                {"name": name, "distribution": distribution, "version": version, "error": error}
+            )
+    return members
+
+
+def _error(group: str, name: str) -> str | None:
+    """Why a plugin does not load, or None."""
+    try:
+        load(group, name, _base(group))
+    except RegistryError as error:
+        return str(error)
+    return None
+
+
+def _base(group: str) -> type | None:
+    """The class that a group's members derive from, where there is one."""
+    if group == "families":
+        from ..families import AbstractFamily
+
+        return AbstractFamily
+    if group == "kernels":
+        from ..kernels import AbstractKernel
+
+        return AbstractKernel
+    return None

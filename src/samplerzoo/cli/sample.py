@@ -1,0 +1,56 @@
+"""samplerzoo sample"""
+
+from pathlib import Path
+
+import click
+
+from ._common import Failed, Wrong, debug_option, run_argument, usage
+
+
+@click.command()
+@run_argument
+@click.option("--n", default=64, show_default=True, help="How many samples.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--out", default="samples.png", show_default=True, type=click.Path(path_type=Path),
+              help="A picture (.png), or an array (.npz: `samples`, float32).")  # fmt: skip
+@debug_option
+def sample(run: Path, n: int, seed: int, out: Path):
+    """Draw samples with the searched sampler of the folder RUN."""
+    if n < 1 or seed < 0:
+        raise Wrong(f"--n is {n} and --seed {seed}; they must be at least 1 and 0.")
+    if out.suffix not in (".png", ".npz"):
+        raise Wrong(f"--out is {str(out)!r}; it must end in .png or .npz.")
+    if not out.absolute().parent.is_dir():
+        raise Wrong(f"--out is {str(out)!r}, but there is no folder {out.absolute().parent}.")
+    with usage():
+        from ..artifact import Config, load_sampler
+        from ..evaluate import draw_samples, report_key
+        from ..report import is_image, save_grid
+        from ._load import load_model
+
+        config = Config.load(run)
+        table, _ = load_sampler(run / "sampler.safetensors")
+        model = load_model(config.model)
+        if out.suffix == ".png" and not is_image(model.shape):
+            raise Wrong(f"Samples of shape {model.shape} are no pictures; give an --out in .npz.")
+    samples = draw_samples(table, model, report_key(seed), n)
+    try:
+        if out.suffix == ".png":
+            save_grid(out, samples)
+        else:
+            _save_npz(out, samples)
+    except OSError as error:
+        raise Failed(f"{out} cannot be written: {error}.") from error
+    click.echo(str(out))
+
+
+def _save_npz(path: Path, samples) -> None:
+    import io
+
+    import numpy as np
+
+    from .._files import write
+
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, samples=samples)
+    write(path, buffer.getvalue())

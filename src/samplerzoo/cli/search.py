@@ -1,0 +1,98 @@
+"""samplerzoo search"""
+
+from pathlib import Path
+
+import click
+
+from ._common import Wrong, debug_option, json_option, pairs, quiet_option, usage
+
+
+@click.command()
+@click.option("--family", default="rddim", show_default=True, help="Sampler family to search.")
+@click.option("-F", "family_options", multiple=True, callback=pairs, metavar="KEY=VALUE",
+              help="An option of the family, such as eta=0.5; repeatable.")  # fmt: skip
+@click.option("--steps", default=10, show_default=True, help="Network evaluations a sample, K.")
+@click.option("--times", default="linear", show_default=True,
+              type=click.Choice([f"{s}{m}" for s in ("linear", "quadratic")
+                                 for m in ("", "-searched", "-decoupled")]),
+              help="Stride of the times; searched from there; with those told to the network "
+                   "apart from the sampler's own.")  # fmt: skip
+@click.option("--model", default="digits", show_default=True,
+              help="A model's name, or python:module:attribute.")  # fmt: skip
+@click.option("--data", help="A data set's name, a folder, a zip of images, an .npz, or "
+              "python:module:attribute.  [default: digits, with the model digits]")  # fmt: skip
+@click.option("--features", help="Features the search compares.  [default: digits-cnn, likewise]")
+@click.option("--report-features",
+              help="Other features, for the report.  [default: digits-mlp, likewise]")  # fmt: skip
+@click.option("--kernel", default="linear", show_default=True, help="Kernel of the KID.")
+@click.option("-k", "kernel_options", multiple=True, callback=pairs, metavar="KEY=VALUE",
+              help="An option of the kernel, such as degree=3; repeatable.")  # fmt: skip
+@click.option("--batch", default=512, show_default=True, help="Samples a step.")
+@click.option("--iterations", default=300, show_default=True, help="Steps of the optimiser.")
+@click.option("--learning-rate", default=0.03, show_default=True, help="Adam's first rate.")
+@click.option("--n", default=10_000, show_default=True, help="Samples scored at the end.")
+@click.option("--seed", default=0, show_default=True, help="Of the search and of the report.")
+@click.option("--checkpoint-every", default=5.0, show_default=True, metavar="SECONDS",
+              help="Longest time between two checkpoints.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path),
+              help="Folder of the run.  [default: a new one under runs/]")  # fmt: skip
+@json_option
+@quiet_option
+@debug_option
+def search(out: Path | None, as_json: bool, quiet: bool, **given):
+    """Search a sampler's free parameters by gradient descent on KID.
+
+    With no options, searches RDDIM at 10 steps for the embedded digits model, in about a minute.
+    """
+    with usage():
+        config = _config(given)
+        if out is not None:
+            _refuse_taken(out)
+        from ._load import load_setup
+
+        setup = load_setup(config)
+        folder = out or _fresh(Path("runs"), f"{config.family}-{config.steps}-")
+        folder.mkdir(parents=True, exist_ok=True)
+        config.save(folder)
+    from ._run import execute
+
+    execute(folder, config, setup, quiet, as_json)
+
+
+def _config(given: dict):
+    """The configuration, with the digits' data and features where the model is theirs."""
+    from ..artifact import Config
+    from ..registry import entries
+
+    digits = {"data": "digits", "features": "digits-cnn", "report_features": "digits-mlp"}
+    for name, default in digits.items():
+        if given[name] is None and given["model"] != "digits":
+            group = "datasets" if name == "data" else "features"
+            raise Wrong(
+                f"The model {given['model']!r} has no default for --{name.replace('_', '-')}; "
+                f"give one (installed: {', '.join(entries(group))})."
+            )
+        given[name] = given[name] or default
+    if not given["data"].startswith("python:") and given["data"] not in entries("datasets"):
+        given["data"] = str(Path(given["data"]).absolute())
+    return Config(**given)
+
+
+def _refuse_taken(folder: Path) -> None:
+    """Refuse a folder that holds anything; nothing is ever overwritten."""
+    if folder.exists() and not folder.is_dir():
+        raise Wrong(f"--out {folder} is a file; give a new folder.")
+    if (folder / "config.toml").exists():
+        raise Wrong(
+            f"--out {folder} holds another run; give a new folder, or `samplerzoo resume {folder}`."
+        )
+    if folder.exists() and any(not p.name.endswith(".tmp") for p in folder.iterdir()):
+        raise Wrong(f"--out {folder} is not empty; give a new folder.")
+
+
+def _fresh(parent: Path, prefix: str) -> Path:
+    """The first numbered folder that does not exist."""
+    number = 1
+    while (parent / f"{prefix}{number:03}").exists():
+        number += 1
+    return parent / f"{prefix}{number:03}"

@@ -1,0 +1,96 @@
+"""Scores of a sampler: feature distances between its samples and the data."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ._types import Key
+from .engine import sample
+from .families import DDIM, DDPM, STRIDES, AbstractFamily
+from .metrics import frechet_distance, kernel_distance
+from .model import DiffusionModel
+from .schedule import AbstractSchedule
+from .table import StepTable
+
+Extractors = Mapping[str, Callable[[Array], Array]]
+
+
+@eqx.filter_jit
+def make_table(family: AbstractFamily, schedule: AbstractSchedule) -> StepTable:
+    """A family's table, compiled."""
+    return family.table(schedule)
+
+
+@eqx.filter_jit
+def _chunk(table, model, features, key, start, size):
+    samples = sample(table, model, key, start + jnp.arange(size))
+    return samples, {name: jax.vmap(phi)(samples) for name, phi in features.items()}
+
+
+def stream(
+    table: StepTable,
+    model: DiffusionModel,
+    key: Key,
+    n: int,
+    features: Extractors,
+    batch: int = 1000,
+) -> Iterator[tuple[Float[np.ndarray, "b ..."], dict[str, Float[np.ndarray, "b d"]]]]:
+    """The first `n` samples of `key`'s series with their features, a batch at a time."""
+    size = min(batch, n)
+    for first in range(0, n, size):
+        chunk = _chunk(table, model, dict(features), key, jnp.asarray(first), size)
+        yield jax.tree.map(lambda array: np.asarray(array)[: n - first], chunk)  # noqa: B023
+
+
+def draw_samples(
+    table: StepTable, model: DiffusionModel, key: Key, n: int, batch: int = 1000
+) -> Float[np.ndarray, "n ..."]:
+    """The first `n` samples of `key`'s series."""
+    return np.concatenate([samples for samples, _ in stream(table, model, key, n, {}, batch)])
+
+
+def evaluate(
+    table: StepTable,
+    model: DiffusionModel,
+    features: Extractors,
+    references: Mapping[str, Float[np.ndarray, "M d"]],
+    *,
+    n: int,
+    seed: int,
+    batch: int = 1000,
+    show: int = 0,
+) -> tuple[dict[str, dict[str, float]], Float[np.ndarray, "show ..."]]:
+    """`{features: {"fd": ..., "kid": ...}}` of `n` samples, and the first `show` of them."""
+    shown, chunks = [], []
+    for samples, found in stream(table, model, report_key(seed), n, features, batch):
+        shown.append(samples[: max(0, show - sum(map(len, shown)))])
+        chunks.append(found)
+    whole = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in features}
+    scores = {
+        name: {
+            "fd": frechet_distance(whole[name], references[name]),
+            "kid": kernel_distance(whole[name], references[name]),
+        }
+        for name in features
+    }
+    return scores, np.concatenate(shown)
+
+
+def baselines(steps: int) -> dict[str, AbstractFamily]:
+    """What every searched sampler is compared with, by name."""
+    families = {"ddpm": DDPM, "ddim": DDIM}
+    return {f"{n}-{s}": family(steps, s) for n, family in families.items() for s in STRIDES}
+
+
+def search_key(seed: int) -> Key:
+    """The key of everything random in a search."""
+    return jax.random.fold_in(jax.random.key(seed), 0)
+
+
+def report_key(seed: int) -> Key:
+    """The key of the samples that are scored: never those of a search with the same seed."""
+    return jax.random.fold_in(jax.random.key(seed), 1)
