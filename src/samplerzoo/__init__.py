@@ -1,0 +1,82 @@
+"""Gradient search for fast samplers of frozen diffusion models.
+
+Public names are loaded when they are first used, so that `import samplerzoo` costs nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .artifact import load_sampler as load_sampler, save_sampler as save_sampler
+    from .engine import run as run, sample as sample
+    from .evaluate import baselines as baselines, draw_samples as draw_samples, evaluate as evaluate
+    from .families import (
+        DDIM as DDIM,
+        DDPM as DDPM,
+        GDDIM as GDDIM,
+        RDDIM as RDDIM,
+        AbstractFamily as AbstractFamily,
+        Times as Times,
+        free_parameters as free_parameters,
+    )
+    from .kernels import (
+        RBF as RBF,
+        AbstractKernel as AbstractKernel,
+        Linear as Linear,
+        Polynomial as Polynomial,
+        RationalQuadratic as RationalQuadratic,
+        mmd as mmd,
+    )
+    from .metrics import frechet_distance as frechet_distance, kernel_distance as kernel_distance
+    from .model import DiffusionModel as DiffusionModel, Estimate as Estimate
+    from .objective import Objective as Objective, extract as extract
+    from .ode import solve_ode as solve_ode
+    from .schedule import (
+        EDM as EDM,
+        AbstractSchedule as AbstractSchedule,
+        CosineVP as CosineVP,
+        DiscreteVP as DiscreteVP,
+        LinearVP as LinearVP,
+        RectifiedFlow as RectifiedFlow,
+    )
+    from .search import (
+        Diverged as Diverged,
+        SearchState as SearchState,
+        adam as adam,
+        finish as finish,
+        search as search,
+        start as start,
+    )
+    from .table import StepTable as StepTable, marginals as marginals
+
+# Each public name and the module it lives in; the block above says the same to type checkers.
+_HOMES = {
+    "artifact": "load_sampler save_sampler",
+    "engine": "run sample",
+    "evaluate": "baselines draw_samples evaluate",
+    "families": "AbstractFamily DDIM DDPM GDDIM RDDIM Times free_parameters",
+    "kernels": "AbstractKernel Linear Polynomial RBF RationalQuadratic mmd",
+    "metrics": "frechet_distance kernel_distance",
+    "model": "DiffusionModel Estimate",
+    "objective": "Objective extract",
+    "ode": "solve_ode",
+    "schedule": "AbstractSchedule CosineVP DiscreteVP EDM LinearVP RectifiedFlow",
+    "search": "Diverged SearchState adam finish search start",
+    "table": "StepTable marginals",
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
+
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOME]

@@ -11,4 +11,5 @@ from jaxtyping import Array, Float, PRNGKeyArray
 Scalar: TypeAlias = Float[Array, ""]
 State: TypeAlias = Float[Array, "..."]  # one sample, channels last for images
 Steps: TypeAlias = Float[Array, "K"]
+Grid: TypeAlias = Float[Array, "knots"]  # K + 1 times, the last 0
 Key: TypeAlias = PRNGKeyArray

@@ -10,6 +10,8 @@ import json
 import math
 import platform
 import tomllib
+import types
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,7 @@ from .search import SearchState
 from .table import StepTable
 
 FORMAT = "samplerzoo.sampler/1"
-TIMES = tuple(
-    stride + mode for stride in STRIDES for mode in ("", "-searched", "-decoupled")
-)
+TIMES = tuple(stride + mode for stride in STRIDES for mode in ("", "-searched", "-decoupled"))
 _PACKAGES = ("samplerzoo", "jax", "jaxlib", "equinox", "optax", "numpy")
 
 
@@ -33,6 +33,23 @@ def versions() -> dict[str, str]:
     """Python's version and those of the packages that decide a run's numbers."""
     packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return {"python": platform.python_version(), **packages}
+
+
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value has an annotated type, for the types that options have.
+
+    An annotation that is not a type accepts everything.
+    """
+    origin, members = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, member) for member in members)
+    if origin is tuple:
+        return isinstance(value, list | tuple) and all(fits(item, members[0]) for item in value)
+    if kind in (int, float):
+        allowed = int if kind is int else int | float
+        return isinstance(value, allowed) and not isinstance(value, bool)
+    kind = origin or kind
+    return not isinstance(kind, type) or isinstance(value, kind)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,11 +76,11 @@ class Config:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            value, kind = getattr(self, field.name), field.type
-            kind = getattr(kind, "__origin__", kind)
-            allowed = (int, float) if kind is float else (kind,)
-            if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
-                raise ValueError(f"{field.name} is {value!r}; it must be of type {kind.__name__}.")
+            if not fits(getattr(self, field.name), field.type):
+                raise ValueError(
+                    f"{field.name} is {getattr(self, field.name)!r}; it must be of type "
+                    f"{getattr(field.type, '__name__', field.type)}."
+                )
         if self.times not in TIMES:
             raise ValueError(f"times is {self.times!r}; it must be one of {', '.join(TIMES)}.")
         for name, least in {"steps": 1, "batch": 2, "iterations": 1, "n": 2, "seed": 0}.items():

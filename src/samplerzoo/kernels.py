@@ -38,6 +38,12 @@ class Polynomial(AbstractKernel):
     degree: int = 3
     offset: float = 1.0
 
+    def __check_init__(self):
+        if self.degree < 1 or self.offset < 0:
+            raise ValueError(
+                f"degree is {self.degree} and offset {self.offset}; they must be at least 1 and 0."
+            )
+
     def __call__(self, x: Float[Array, "N d"], y: Float[Array, "M d"]) -> Float[Array, "N M"]:
         return (x @ y.T / x.shape[1] + self.offset) ** self.degree
 
@@ -50,9 +56,13 @@ class RBF(AbstractKernel):
 
     bandwidths: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
 
+    def __check_init__(self):
+        _check_positive("bandwidths", self.bandwidths)
+
     def __call__(self, x: Float[Array, "N d"], y: Float[Array, "M d"]) -> Float[Array, "N M"]:
         squared = _mean_squares(x, y)
-        return sum(jnp.exp(-squared / (2 * b**2)) for b in self.bandwidths) / len(self.bandwidths)
+        terms = [jnp.exp(-squared / (2 * b**2)) for b in self.bandwidths]
+        return jnp.mean(jnp.stack(terms), axis=0)
 
     def condense(self, x: Float[Array, "N d"]) -> Float[Array, "n d"]:
         return x
@@ -63,9 +73,13 @@ class RationalQuadratic(AbstractKernel):
 
     scales: tuple[float, ...] = (0.2, 0.5, 1.0, 2.0, 5.0)
 
+    def __check_init__(self):
+        _check_positive("scales", self.scales)
+
     def __call__(self, x: Float[Array, "N d"], y: Float[Array, "M d"]) -> Float[Array, "N M"]:
         squared = _mean_squares(x, y)
-        return sum((1 + squared / (2 * s)) ** -s for s in self.scales) / len(self.scales)
+        terms = [(1 + squared / (2 * s)) ** -s for s in self.scales]
+        return jnp.mean(jnp.stack(terms), axis=0)
 
     def condense(self, x: Float[Array, "N d"]) -> Float[Array, "n d"]:
         return x
@@ -75,6 +89,11 @@ def _mean_squares(x: Float[Array, "N d"], y: Float[Array, "M d"]) -> Float[Array
     """`|x_i - y_j|^2 / d`, zero at the least whatever the rounding."""
     norms = jnp.sum(x**2, axis=1)[:, None] + jnp.sum(y**2, axis=1)[None, :]
     return jnp.maximum(norms - 2 * x @ y.T, 0) / x.shape[1]
+
+
+def _check_positive(name: str, values: tuple[float, ...]) -> None:
+    if not values or min(values) <= 0:
+        raise ValueError(f"{name} is {values}; at least one number is needed, all positive.")
 
 
 def mean_gram(

@@ -42,13 +42,20 @@ class DiscreteVP(AbstractSchedule):
     """
 
     log_snr: Float[Array, "T"]
+    t_max: float
+    steps: int | None
+
+    def __init__(self, log_snr: Float[Array, "T"]):
+        self.log_snr = log_snr
+        self.steps = log_snr.shape[0]
+        self.t_max = float(log_snr.shape[0])
 
     @classmethod
     def from_alphas_cumprod(cls, alphas_cumprod: ArrayLike) -> "DiscreteVP":
         """From the cumulative products `alpha_t^2`, strictly decreasing inside (0, 1)."""
         signal = np.asarray(alphas_cumprod, np.float64)
         if signal.ndim != 1 or not (
-            np.all(np.diff(signal) < 0) and 0 < signal[-1] and signal[0] < 1
+            np.all(np.diff(signal) < 0) and signal[-1] > 0 and signal[0] < 1
         ):
             raise ValueError(
                 "alphas_cumprod must be one row of numbers that falls strictly inside (0, 1)."
@@ -59,16 +66,6 @@ class DiscreteVP(AbstractSchedule):
     def from_betas(cls, betas: ArrayLike) -> "DiscreteVP":
         """From the per-step variances `beta_t` of DDPM."""
         return cls.from_alphas_cumprod(np.cumprod(1 - np.asarray(betas, np.float64)))
-
-    @property
-    def steps(self) -> int | None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The number of levels T."""
-        return self.log_snr.shape[0]
-
-    @property
-    def t_max(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The time of the noisiest level, T."""
-        return float(self.log_snr.shape[0])
 
     def _log_snr(self, t: Scalar) -> Scalar:
         levels = jnp.arange(1, self.log_snr.shape[0] + 1, dtype=self.log_snr.dtype)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, PyTree
 
-from ._types import Key, Scalar
+from ._types import Key
 from .engine import sample
 from .families import AbstractFamily
 from .model import DiffusionModel

@@ -8,7 +8,7 @@ denoiser is trained on the standard DDPM objective with an average of its weight
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 import equinox as eqx
@@ -51,7 +51,7 @@ def split() -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     return take(order[:cut]), take(order[cut:])
 
 
-def denoising_loss(network: Callable, images: Array, labels: Array, key: Array) -> Array:
+def denoising_loss(network: Any, images: Array, labels: Array, key: Array) -> Array:
     """DDPM's simple loss: the squared error of the predicted noise at a random time."""
     schedule = digits_schedule()
     keys = jax.random.split(key)
@@ -68,7 +68,7 @@ def denoising_loss(network: Callable, images: Array, labels: Array, key: Array) 
     return jnp.mean(jax.vmap(one)(images, times, noise))
 
 
-def classifying_loss(network: Callable, images: Array, labels: Array, key: Array) -> Array:
+def classifying_loss(network: Any, images: Array, labels: Array, key: Array) -> Array:
     """Cross-entropy with smoothed labels, on images with a little noise (none without a key)."""
     smooth = optax.smooth_labels(jax.nn.one_hot(labels, 10), 0.05)
     noisy = images + 0.1 * jax.random.normal(key, images.shape)

@@ -5,6 +5,8 @@ gradient that it derives has the kernel's input and output axes swapped and is s
 slower, so the input's gradient is written here as one more plain convolution.
 """
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -90,5 +92,6 @@ class GroupNorm(eqx.Module):
 def time_embedding(t: Float[Array, ""], width: int, longest: float = 10_000.0) -> Array:
     """Sines and cosines of a scalar time, (width,), as in the Transformer."""
     half = width // 2
-    angles = t * jnp.exp(-jnp.log(longest) * jnp.arange(half) / half)
+    shares = jnp.linspace(0, 1, half, endpoint=False, dtype=t.dtype)
+    angles = t * jnp.exp(-math.log(longest) * shares)
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)])

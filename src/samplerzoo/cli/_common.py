@@ -2,11 +2,9 @@
 
 import inspect
 import tomllib
-import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import UnionType
 from typing import Any
 
 import click
@@ -78,13 +76,15 @@ def numbers(_context: click.Context, parameter: click.Parameter, value: str) -> 
 
 def construct(cls: type, what: str, fixed: dict[str, Any], options: dict[str, Any]) -> Any:
     """`cls(**fixed, **options)` with options that it does not take refused in a sentence."""
+    from ..artifact import fits
+
     allowed = {k: p for k, p in inspect.signature(cls).parameters.items() if k not in fixed}
     for key, value in options.items():
         if key not in allowed:
             raise ValueError(
                 f"{what} has no option {key!r}; it takes {', '.join(allowed) or 'none'}."
             )
-        if not _fits(value, allowed[key].annotation):
+        if not fits(value, allowed[key].annotation):
             name = getattr(allowed[key].annotation, "__name__", str(allowed[key].annotation))
             raise ValueError(f"{what}'s {key} is {value!r}; it must be of type {name}.")
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
@@ -92,17 +92,3 @@ def construct(cls: type, what: str, fixed: dict[str, Any], options: dict[str, An
         return cls(**fixed, **options)
     except TypeError as error:
         raise ValueError(f"{what} cannot be made of these options: {error}.") from error
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value has an annotated type, for the types that options have."""
-    if typing.get_origin(kind) in (typing.Union, UnionType):
-        return any(_fits(value, member) for member in typing.get_args(kind))
-    if typing.get_origin(kind) is tuple:
-        inner = typing.get_args(kind)[0]
-        return isinstance(value, list | tuple) and all(_fits(item, inner) for item in value)
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return not isinstance(kind, type) or isinstance(value, kind)

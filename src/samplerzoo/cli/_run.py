@@ -114,14 +114,15 @@ def _finish(
     shown["data"] = setup.images[:48]
     save_samples(folder / "samples.png", shown)
     log = read_log(folder)
-    save_curve(folder / "curve.png", [np.nan if line["kid"] is None else line["kid"] for line in log])
+    kids = [np.nan if line["kid"] is None else line["kid"] for line in log]
+    save_curve(folder / "curve.png", kids)
     result = {
         "sampler": config.family,
         "nfe": config.steps,
         "search_features": config.features,
         "report_features": config.report_features,
         "rows": rows,
-        "skipped_steps": sum(line["kid"] is None for line in log),
+        "skipped_steps": int(np.sum(np.isnan(kids))),
         "search_seconds": round(sum(line["seconds"] for line in log), 1),
         "hashes": {
             **{name: digest(phi) for name, phi in setup.features.items()},

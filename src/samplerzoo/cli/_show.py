@@ -13,9 +13,15 @@ from tqdm import tqdm
 
 def progress(work: Iterable | int, label: str, quiet: bool, initial: int = 0) -> tqdm:
     """A progress bar over some work or a number of steps; rare lines where no terminal is."""
-    counted = {"total": work} if isinstance(work, int) else {"iterable": work}
-    pause = 0.1 if sys.stderr.isatty() else 5
-    return tqdm(**counted, desc=label, initial=initial, disable=quiet, mininterval=pause)
+    total = work if isinstance(work, int) else None
+    return tqdm(
+        None if isinstance(work, int) else work,
+        total=total,
+        desc=label,
+        initial=initial,
+        disable=quiet,
+        mininterval=0.1 if sys.stderr.isatty() else 5,
+    )
 
 
 def make_rows(sampler: str, nfe: int, scores: dict, n: int, seed: int) -> list[dict[str, Any]]:
@@ -67,7 +73,8 @@ def table(rows: Sequence[dict[str, Any]], roles: dict[str, str] | None = None) -
     spaces = list(dict.fromkeys(row["features"] for row in rows))
     lines = list(dict.fromkeys((row["sampler"], row["nfe"]) for row in rows))
     heads = [f"{s} ({roles[s]})" if roles and s in roles else s for s in spaces]
-    cells = [["sampler", "NFE", *[f"{metric} {head}" for head in heads for metric in ("FD", "KID")]]]
+    titles = [f"{metric} {head}" for head in heads for metric in ("FD", "KID")]
+    cells = [["sampler", "NFE", *titles]]
     for sampler, nfe in lines:
         line = [sampler, str(nfe)]
         for space in spaces:
@@ -87,7 +94,7 @@ def table(rows: Sequence[dict[str, Any]], roles: dict[str, str] | None = None) -
     seeds = sorted({row["seed"] for row in rows})
     counts = sorted({row["n"] for row in rows})
     rule = "-" * len(text[0])
-    foot = f"n = {', '.join(map(str, counts))}; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    foot = f"n = {', '.join(map(str, counts))}; seed {', '.join(map(str, seeds))}"
     return "\n".join([text[0], rule, *text[1:], rule, foot])
 
 

@@ -69,8 +69,7 @@ def _common(runs: list, name: str, default: str) -> str:
     values = {getattr(run, name) for run in runs}
     if len(values) > 1:
         raise Wrong(
-            f"The runs differ in {name} ({', '.join(sorted(values))}); give --{name.replace('_', '-')} or evaluate "
-            "them apart."
+            f"The runs differ in {name} ({', '.join(sorted(values))}); evaluate them apart."
         )
     return values.pop() if values else default
 

@@ -24,9 +24,10 @@ def resume(run: Path, as_json: bool, quiet: bool):
 
             print_result(json.loads((run / "result.json").read_text()), as_json)
             return
-        now = versions()
-        if changed := [f"{k} {v} -> {now.get(k)}" for k, v in config.versions.items() if now.get(k) != v]:
-            click.echo(f"Warning: other versions than at the start: {', '.join(changed)}.", err=True)
+        now, then = versions(), config.versions
+        changed = [f"{k} {v} -> {now.get(k)}" for k, v in then.items() if v != now.get(k)]
+        if changed:
+            click.echo(f"Warning: the versions have changed: {', '.join(changed)}.", err=True)
         from ._load import load_setup
         from ._run import check_resumable
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from .._types import Steps
+from .._types import Grid, Steps
 from ..schedule import AbstractSchedule
 from ..table import StepTable
 from ._times import Times
@@ -37,15 +37,13 @@ def free_parameters(
 
     def spec(node):
         if isinstance(node, Times):
-            return eqx.tree_at(
-                lambda t: (t.gaps, t.shift), node, (times or decoupled, decoupled)
-            )
+            return eqx.tree_at(lambda t: (t.gaps, t.shift), node, (times or decoupled, decoupled))
         return eqx.is_inexact_array(node)
 
     return jax.tree.map(spec, family, is_leaf=lambda node: isinstance(node, Times))
 
 
-def levels(schedule: AbstractSchedule, grid: Steps) -> tuple[Steps, Steps]:
+def levels(schedule: AbstractSchedule, grid: Grid) -> tuple[Steps, Steps]:
     """`(alpha, sigma)` at the states a sampler steps to: `grid` without its first time.
 
     The last is data itself, (1, 0), without asking the schedule for its derivative there.

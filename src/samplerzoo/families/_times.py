@@ -20,8 +20,8 @@ class Times(eqx.Module):
 
     `gaps` are the unconstrained logarithms of the grid's K gaps (softmax, then a running sum);
     `shift` moves the time told at each step away from the grid's (*decoupled* times), within
-    half the gaps beside it, so the first is always told as it is. `start` is the first time as a
-    share of `t_max`. Any real values give a valid grid.
+    half the gaps beside it, so that told times fall too and the first is told as it is.
+    `start` is the first time as a share of `t_max`. Any real values give a valid grid.
     """
 
     gaps: Steps
@@ -74,7 +74,7 @@ class Times(eqx.Module):
 
 
 def _room(gaps: ArrayLike) -> Array:
-    """How far each told time may move: half the harmonic mean of the gaps beside it."""
+    """How far each told time may move: less than half of either gap beside it, smoothly."""
     below = jnp.asarray(gaps)
     above = jnp.concatenate([jnp.zeros_like(below[:1]), below[:-1]])
-    return above * below / (above + below)
+    return 0.45 * above * below / (above + below)

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from .._types import Steps
+from .._types import Grid, Steps
 from ..schedule import AbstractSchedule
 from ..table import StepTable
 from ._family import AbstractFamily, levels, sqrt
@@ -36,13 +36,13 @@ class DDIM(AbstractFamily):
         return StepTable(told, alpha[:, None], noise[:, None], fresh)
 
 
-def posterior(schedule: AbstractSchedule, told: Steps, grid: Steps) -> Steps:
+def posterior(schedule: AbstractSchedule, told: Steps, grid: Grid) -> Steps:
     """The standard deviation of `q(x_s | x_t, x0)`, from the told times to the grid's next."""
-    alpha, sigma = levels(schedule, grid)
+    _, sigma = levels(schedule, grid)
     return forward(schedule, told, grid) * sigma / jax.vmap(schedule.sigma)(told)
 
 
-def forward(schedule: AbstractSchedule, told: Steps, grid: Steps) -> Steps:
+def forward(schedule: AbstractSchedule, told: Steps, grid: Grid) -> Steps:
     """The standard deviation of `q(x_t | x_s)`, DDPM's larger choice."""
     alpha, sigma = levels(schedule, grid)
     alpha_t, sigma_t = jax.vmap(schedule.alpha)(told), jax.vmap(schedule.sigma)(told)

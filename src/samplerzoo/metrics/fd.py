@@ -11,7 +11,7 @@ def frechet_distance(x: Float[ArrayLike, "N d"], y: Float[ArrayLike, "M d"]) -> 
     gap = x.mean(0) - y.mean(0)
     left, right = np.atleast_2d(np.cov(x, rowvar=False)), np.atleast_2d(np.cov(y, rowvar=False))
     # tr (C_x C_y)^{1/2} is the nuclear norm of C_x^{1/2} C_y^{1/2}, exact for singular C too.
-    cross = scipy.linalg.svdvals(_root(left) @ _root(right)).sum()
+    cross = np.sum(scipy.linalg.svdvals(_root(left) @ _root(right)))
     return float(gap @ gap + np.trace(left) + np.trace(right) - 2 * cross)
 
 

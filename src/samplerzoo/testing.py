@@ -1,0 +1,239 @@
+"""The contracts that plugins must keep: run these in a plugin's own tests.
+
+Every built-in passes them. A broken rule raises AssertionError with a sentence that names it.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from .engine import run
+from .evaluate import make_table
+from .families import STRIDES, AbstractFamily
+from .kernels import AbstractKernel
+from .model import DiffusionModel
+from .schedule import EDM, AbstractSchedule, CosineVP, DiscreteVP, LinearVP, RectifiedFlow
+from .table import StepTable
+
+SCHEDULES: tuple[AbstractSchedule, ...] = (
+    DiscreteVP.from_betas(np.linspace(1e-4, 0.02, 1000)),
+    LinearVP(),
+    CosineVP(),
+    EDM(),
+    RectifiedFlow(),
+)
+
+
+def gaussian_model(
+    schedule: AbstractSchedule, mean: float = 0.3, scale: float = 0.5, size: int = 3
+) -> DiffusionModel:
+    """The exact model of data `N(mean, scale^2 I)` in `size` dimensions, which predicts x0."""
+
+    def posterior_mean(x, t):
+        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+        gain = alpha * scale**2 / (alpha**2 * scale**2 + sigma**2)
+        return mean + gain * (x - alpha * mean)
+
+    return DiffusionModel(posterior_mean, schedule, (size,), prediction="x0", clip=None)
+
+
+def check_family(cls: type[AbstractFamily], **options: Any) -> None:
+    """The contract of `samplerzoo.families`, for `cls(steps, times=..., **options)`.
+
+    1. It is an AbstractFamily, and a final one: nothing derives from it.
+    2. It is made for any number of steps and for each stride, on every kind of schedule.
+    3. Its table has that many rows, its times fall strictly inside (0, t_max], and all is finite.
+    4. Its start is a valid sampler: exact Gaussian data come out near the data's mean and spread.
+    5. Any values of its floating-point arrays give a finite table.
+    6. Its table has finite derivatives in those arrays, agreeing with finite differences.
+    7. Its arrays are floating-point, and each of them acts on the table.
+    """
+    _rule(isinstance(cls, type) and issubclass(cls, AbstractFamily), cls,
+          "must be a class derived from samplerzoo.AbstractFamily")  # fmt: skip
+    _rule(not cls.__subclasses__(), cls, "must be final, but other classes derive from it")
+    _rule(not inspect.isabstract(cls), cls, "must implement table(schedule)")
+    for stride in STRIDES:
+        for steps in (1, 2, 7):
+            family, schedule = _make(cls, steps, stride, options), CosineVP()
+            _check_table(cls, _table(cls, family, schedule), schedule, steps, "its start")
+    family = _make(cls, 7, "linear", options)
+    for schedule in SCHEDULES:
+        for scale in (0.0, 0.1, 1.0, 30.0, 1e4):
+            moved = _move(family, scale)
+            what = f"parameters of the order of {scale:g}"
+            _check_table(cls, _table(cls, moved, schedule), schedule, 7, what)
+    _check_derivatives(cls, family)
+    _check_start(cls, _make(cls, 20, "linear", options))
+
+
+def check_kernel(cls: type[AbstractKernel], **options: Any) -> None:
+    """The contract of `samplerzoo.kernels`: a symmetric, positive-definite Gram matrix with a
+    finite gradient, and `condense` that keeps the mean embedding."""
+    _rule(isinstance(cls, type) and issubclass(cls, AbstractKernel), cls,
+          "must be a class derived from samplerzoo.AbstractKernel")  # fmt: skip
+    kernel = cls(**options)
+    x, y = jax.random.normal(jax.random.key(0), (2, 12, 5))
+    gram = kernel(x, x)
+    _rule(kernel(x, y[:7]).shape == (12, 7), cls, "must map (N, d) and (M, d) to (N, M)")
+    _rule(np.allclose(gram, gram.T, rtol=1e-4, atol=1e-5), cls, "must be symmetric")
+    least = np.linalg.eigvalsh(np.asarray(gram, np.float64)).min()
+    _rule(least > -1e-4 * np.abs(gram).max(), cls, "must be positive definite")
+    whole, small = jnp.mean(kernel(y, x)), jnp.mean(kernel(y, kernel.condense(x)))
+    _rule(np.allclose(whole, small, rtol=1e-4, atol=1e-5), cls,
+          "has a condense that changes the mean embedding")  # fmt: skip
+    slope = jax.grad(lambda points: jnp.sum(kernel(points, points)))(x)
+    _rule(bool(jnp.all(jnp.isfinite(slope))), cls, "must have a finite gradient")
+
+
+def check_model(make: Callable[[], DiffusionModel]) -> None:
+    """The contract of `samplerzoo.models`: a callable that returns a DiffusionModel whose
+    estimates are finite, of its shape, and give back the state they were made from."""
+    model = make()
+    _rule(isinstance(model, DiffusionModel), make, "must return a samplerzoo.DiffusionModel")
+    x = jax.random.normal(jax.random.key(0), model.shape)
+    for share in (1.0, 0.5, 0.1):
+        t = jnp.asarray(share * model.schedule.t_max)
+        x0, eps = model(x, t)
+        _rule(x0.shape == eps.shape == model.shape, make, "must estimate in its own shape")
+        _rule(bool(jnp.all(jnp.isfinite(x0) & jnp.isfinite(eps))), make, "must be finite")
+        back = model.schedule.alpha(t) * x0 + model.schedule.sigma(t) * eps
+        _rule(bool(jnp.allclose(back, x, atol=1e-3)), make, "must keep x = alpha x0 + sigma eps")
+
+
+def check_features(features: Callable[[Array], Array], shape: tuple[int, ...]) -> None:
+    """The contract of `samplerzoo.features`: a differentiable map from a sample to a vector."""
+    x = jax.random.uniform(jax.random.key(0), shape, minval=-1)
+    _rule(jnp.ndim(features(x)) == 1, features, "must map one sample to a vector")
+    slope = jax.grad(lambda sample: jnp.sum(features(sample)))(x)
+    _rule(bool(jnp.all(jnp.isfinite(slope))), features, "must have a finite gradient")
+    _rule(bool(jnp.any(slope != 0)), features, "must depend on the sample, differentiably")
+
+
+def check_dataset(load: Callable[[], np.ndarray]) -> None:
+    """The contract of `samplerzoo.datasets`: a callable that returns finite samples (N, ...)."""
+    data = np.asarray(load())
+    _rule(data.ndim >= 2 and len(data) >= 2, load, "must return at least two samples, (N, ...)")
+    _rule(bool(np.all(np.isfinite(data))), load, "must return finite numbers")
+
+
+def check_metric(metric: Callable[[np.ndarray, np.ndarray], float]) -> None:
+    """The contract of `samplerzoo.metrics`: a distance of two feature sets, smaller if nearer."""
+    draw = np.random.default_rng(0).normal
+    x, near, far = draw(size=(200, 4)), draw(size=(200, 4)), draw(2.0, 3.0, size=(200, 4))
+    _rule(isinstance(metric(x, near), float), metric, "must return a float")
+    _rule(metric(x, near) < metric(x, far), metric, "must be smaller for nearer sets")
+
+
+def _rule(kept: Any, what: Any, rule: str) -> None:
+    name = getattr(what, "__name__", repr(what))
+    assert kept, f"{name} {rule}."
+
+
+def _make(cls: type, steps: int, stride: str, options: dict) -> AbstractFamily:
+    try:
+        return cls(steps, times=stride, **options)
+    except Exception as error:
+        raise AssertionError(
+            f"{cls.__name__} must be made by {cls.__name__}({steps}, times={stride!r}), but that "
+            f"raises {type(error).__name__}: {error}"
+        ) from error
+
+
+def _table(cls: type, family: AbstractFamily, schedule: AbstractSchedule) -> StepTable:
+    try:
+        table = make_table(family, schedule)
+    except Exception as error:
+        raise AssertionError(
+            f"{cls.__name__} must give a table on {type(schedule).__name__}, whose shapes fit "
+            f"together and which JAX can trace, but that raises {type(error).__name__}: {error}"
+        ) from error
+    _rule(isinstance(table, StepTable), cls, "must return a StepTable from table(schedule)")
+    return table
+
+
+def _check_table(
+    cls: type, table: StepTable, schedule: AbstractSchedule, steps: int, what: str
+) -> None:
+    _rule(table.nfe == steps, cls, f"must have one row a step: {steps}, not {table.nfe}")
+    finite = all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(table))
+    where = f"on {type(schedule).__name__} for {what}"
+    _rule(finite, cls, f"must have a finite table {where}")
+    times = np.asarray(table.times)
+    inside = times[-1] > 0 and times[0] <= schedule.t_max * (1 + 1e-5)
+    _rule(bool(inside and np.all(np.diff(times) < 0)), cls,
+          f"must have times that fall strictly inside (0, t_max] {where}")  # fmt: skip
+
+
+def _move(family: AbstractFamily, scale: float) -> AbstractFamily:
+    """The family with noise added to all its floating-point arrays."""
+    arrays, rest = eqx.partition(family, eqx.is_inexact_array)
+    leaves, structure = jax.tree.flatten(arrays)
+    keys = jax.random.split(jax.random.key(0), len(leaves) + 1)
+    moved = [
+        a + scale * jax.random.normal(k, a.shape, a.dtype)
+        for a, k in zip(leaves, keys, strict=False)
+    ]
+    return eqx.combine(jax.tree.unflatten(structure, moved), rest)
+
+
+def _check_derivatives(cls: type, family: AbstractFamily) -> None:
+    """Rules 6 and 7, in float64 on the cosine schedule, which is smooth."""
+    arrays, rest = eqx.partition(_move(family, 0.1), eqx.is_inexact_array)
+    schedule = CosineVP()
+
+    def total(arrays):
+        leaves = jax.tree.leaves(eqx.combine(arrays, rest).table(schedule))
+        weights = [np.cos(n + np.arange(leaf.size)) for n, leaf in enumerate(leaves)]
+        return sum(jnp.vdot(w, leaf.ravel()) for w, leaf in zip(weights, leaves, strict=True))
+
+    with jax.enable_x64(True):
+        arrays = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, np.float64)), arrays)
+        try:
+            slopes = jax.jit(jax.grad(total))(arrays)
+        except Exception as error:
+            raise AssertionError(
+                f"{cls.__name__} must be differentiable in its arrays, but that raises "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        compiled = jax.jit(total)
+        leaves, structure = jax.tree_util.tree_flatten_with_path(arrays)
+        for n, ((path, leaf), slope) in enumerate(
+            zip(leaves, jax.tree.leaves(slopes), strict=True)
+        ):
+            name = jax.tree_util.keystr(path, simple=True, separator=".")
+            finite = bool(jnp.all(jnp.isfinite(slope)))
+            _rule(finite, cls, f"must have a finite derivative in {name!r}")
+            way = np.cos(3.0 * np.arange(leaf.size)).reshape(leaf.shape)
+            low, high = (
+                compiled(structure.unflatten([a + s * way if m == n else a for m, (_, a) in
+                                              enumerate(leaves)]))
+                for s in (-1e-5, 1e-5)
+            )  # fmt: skip
+            numeric, exact = float(high - low) / 2e-5, float(jnp.vdot(slope, way))
+            close = abs(numeric - exact) <= 1e-4 * max(1e-2, abs(numeric))
+            _rule(close, cls, f"must have derivatives in {name!r} that agree with finite "
+                  f"differences ({exact:.6g} against {numeric:.6g})")  # fmt: skip
+            _rule(bool(jnp.any(slope != 0)), cls, f"must depend on {name!r}: an array that acts on "
+                  "nothing must not be a floating-point field")  # fmt: skip
+
+
+def _check_start(cls: type, family: AbstractFamily) -> None:
+    """Rule 4, with 2000 samples of the exact model of a Gaussian."""
+    schedule = CosineVP()
+    model, table = gaussian_model(schedule), make_table(family, schedule)
+
+    def one(key):
+        x = schedule.sigma(jnp.asarray(schedule.t_max)) * jax.random.normal(key, model.shape)
+        return run(table, model, x, key)
+
+    samples = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 2000))
+    mean, spread = float(jnp.mean(samples)), float(jnp.std(samples))
+    _rule(abs(mean - 0.3) < 0.1 and abs(spread - 0.5) < 0.1, cls,
+          "must start as a valid sampler: at 20 steps, data with mean 0.3 and spread 0.5 come out "
+          f"with mean {mean:.2f} and spread {spread:.2f}")  # fmt: skip

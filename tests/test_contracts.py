@@ -1,0 +1,55 @@
+"""Every built-in keeps the contract that plugins must keep."""
+
+import pytest
+
+from samplerzoo import testing
+from samplerzoo.assets import SHAPE
+from samplerzoo.registry import entries, load
+
+FAMILY_OPTIONS = [
+    ("ddpm", {}),
+    ("ddpm", {"per_step": True}),
+    ("ddpm", {"variance": "forward"}),
+    ("ddim", {}),
+    ("ddim", {"eta": 0.5, "per_step": True}),
+    ("rddim", {}),
+    ("rddim", {"eta": 0.5}),
+    ("gddim", {}),
+    ("gddim", {"depth": 1}),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "options"), FAMILY_OPTIONS)
+def test_family(name, options):
+    testing.check_family(load("families", name), **options)
+
+
+def test_every_family_is_checked():
+    ours = {n for n, p in entries("families").items() if p[0].value.startswith("samplerzoo.")}
+    assert {name for name, _ in FAMILY_OPTIONS} == ours
+
+
+@pytest.mark.parametrize("name", entries("kernels"))
+def test_kernel(name):
+    testing.check_kernel(load("kernels", name))
+
+
+@pytest.mark.parametrize("name", entries("models"))
+def test_model(name):
+    testing.check_model(load("models", name))
+
+
+@pytest.mark.parametrize("name", entries("features"))
+def test_features(name):
+    testing.check_features(load("features", name)(), SHAPE)
+
+
+@pytest.mark.parametrize("name", entries("datasets"))
+def test_dataset(name):
+    testing.check_dataset(load("datasets", name))
+
+
+@pytest.mark.parametrize("name", entries("metrics"))
+def test_metric(name):
+    testing.check_metric(load("metrics", name))
