@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Times as Times,
         free_parameters as free_parameters,
     )
+    from .features import extract as extract
     from .kernels import (
         RBF as RBF,
         AbstractKernel as AbstractKernel,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     )
     from .metrics import frechet_distance as frechet_distance, kernel_distance as kernel_distance
     from .model import DiffusionModel as DiffusionModel, Estimate as Estimate
-    from .objective import Objective as Objective, extract as extract
+    from .objective import Objective as Objective
     from .ode import solve_ode as solve_ode
     from .schedule import (
         EDM as EDM,
@@ -54,10 +55,11 @@ _HOMES = {
     "engine": "run sample",
     "evaluate": "baselines draw_samples evaluate",
     "families": "AbstractFamily DDIM DDPM GDDIM RDDIM Times free_parameters",
+    "features": "extract",
     "kernels": "AbstractKernel Linear Polynomial RBF RationalQuadratic mmd",
     "metrics": "frechet_distance kernel_distance",
     "model": "DiffusionModel Estimate",
-    "objective": "Objective extract",
+    "objective": "Objective",
     "ode": "solve_ode",
     "schedule": "AbstractSchedule CosineVP DiscreteVP EDM LinearVP RectifiedFlow",
     "search": "Diverged SearchState adam finish search start",

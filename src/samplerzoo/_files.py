@@ -1,6 +1,7 @@
 """Files: written whole or not at all, and modules as named tensors in safetensors files."""
 
 import hashlib
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -32,9 +33,17 @@ def write(path: Path, data: bytes) -> None:
 
 
 def write_tensors(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """Write a safetensors file atomically."""
-    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    write(path, safetensors.numpy.save(tensors, metadata))
+    """Write a safetensors file atomically; the same content always gives the same bytes."""
+    tensors = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    write(path, _sort_header(safetensors.numpy.save(tensors, metadata)))
+
+
+def _sort_header(data: bytes) -> bytes:
+    """A safetensors file with the keys of its header in order: its metadata come in any."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[end:]
 
 
 def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -47,6 +56,8 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (safetensors.SafetensorError, ValueError) as error:
         raise ValueError(f"{path} is not a whole safetensors file ({error}).") from error
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"{path} holds numbers of a type that NumPy lacks ({error}).") from error
 
 
 def to_tensors(tree: object) -> dict[str, np.ndarray]:

@@ -25,6 +25,7 @@ from .search import SearchState
 from .table import StepTable
 
 FORMAT = "samplerzoo.sampler/1"
+MAX_SEED = 2**32 - 1  # JAX drops the higher bits of a seed
 TIMES = tuple(stride + mode for stride in STRIDES for mode in ("", "-searched", "-decoupled"))
 _PACKAGES = ("samplerzoo", "jax", "jaxlib", "equinox", "optax", "numpy")
 
@@ -48,8 +49,20 @@ def fits(value: Any, kind: Any) -> bool:
     if kind in (int, float):
         allowed = int if kind is int else int | float
         return isinstance(value, allowed) and not isinstance(value, bool)
-    kind = origin or kind
-    return not isinstance(kind, type) or isinstance(value, kind)
+    try:
+        return isinstance(value, origin or kind)
+    except TypeError:
+        return True
+
+
+def type_name(kind: Any) -> str:
+    """An annotated type as a user would say it."""
+    origin, members = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(type_name(member) for member in members if member is not type(None))
+    if origin is tuple:
+        return f"list of {type_name(members[0])}"
+    return getattr(kind, "__name__", str(kind))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,7 +72,7 @@ class Config:
     family: str = "rddim"
     family_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     steps: int = 10
-    times: str = "linear"
+    times: str = "quadratic-searched"
     model: str = "digits"
     data: str
     features: str
@@ -79,13 +92,20 @@ class Config:
             if not fits(getattr(self, field.name), field.type):
                 raise ValueError(
                     f"{field.name} is {getattr(self, field.name)!r}; it must be of type "
-                    f"{getattr(field.type, '__name__', field.type)}."
+                    f"{type_name(field.type)}."
                 )
         if self.times not in TIMES:
             raise ValueError(f"times is {self.times!r}; it must be one of {', '.join(TIMES)}.")
         for name, least in {"steps": 1, "batch": 2, "iterations": 1, "n": 2, "seed": 0}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+        if self.seed > MAX_SEED:
+            raise ValueError(f"seed is {self.seed}; it must be at most {MAX_SEED}.")
+        if not self.checkpoint_every >= 0:
+            raise ValueError(
+                f"checkpoint_every is {self.checkpoint_every}; it must be a number of seconds, at "
+                "least 0."
+            )
         if not 0 < self.learning_rate < float("inf"):
             raise ValueError(
                 f"learning_rate is {self.learning_rate}; it must be a positive number."
@@ -102,18 +122,22 @@ class Config:
         if not path.is_file():
             raise ValueError(f"{folder} holds no run: there is no config.toml in it.")
         try:
-            content = tomllib.loads(path.read_text())
+            content = tomllib.loads(path.read_bytes().decode())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not valid TOML: {error}.") from error
-        known = [field.name for field in dataclasses.fields(cls)]
+        fields = dataclasses.fields(cls)
+        known = [field.name for field in fields]
+        needed = {f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING}
+        if lacking := sorted(needed - set(content)):
+            raise ValueError(f"{path} lacks {', '.join(lacking)}; give what the run began with.")
         if odd := sorted(set(content) - set(known)):
             raise ValueError(
                 f"{path} has the unknown key {odd[0]!r}; known are {', '.join(known)}."
             )
         try:
             return cls(**content)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path} is not complete and valid: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{path} is not valid: {error}") from error
 
 
 def save_checkpoint(folder: Path, state: SearchState) -> None:
@@ -175,10 +199,11 @@ def append_log(folder: Path, step: int, kid: float, seconds: float) -> None:
 def read_log(folder: Path) -> list[dict]:
     """The whole lines of log.jsonl; what follows a damaged line is not read."""
     lines, path = [], folder / "log.jsonl"
-    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+    for text in path.read_text(errors="replace").splitlines() if path.exists() else []:
         try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
+            line = json.loads(text)
+            lines.append({key: line[key] for key in ("step", "kid", "seconds")})
+        except (ValueError, KeyError, TypeError):
             break
     return lines
 
@@ -187,3 +212,27 @@ def cut_log(folder: Path, step: int) -> None:
     """Drop from log.jsonl all that comes after a step, so that it can be run again."""
     kept = [line for line in read_log(folder) if line["step"] <= step]
     write(folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in kept).encode())
+
+
+def save_result(folder: Path, result: dict) -> None:
+    """Write result.json, the last file of a run."""
+    write(folder / "result.json", (json.dumps(result, indent=2) + "\n").encode())
+
+
+def load_result(folder: Path) -> dict | None:
+    """The result of a finished run, or None where it is not finished.
+
+    Raises ValueError, naming the file, where it is damaged.
+    """
+    path = folder / "result.json"
+    if not path.exists():
+        return None
+    try:
+        result = json.loads(path.read_bytes())
+        if not isinstance(result, dict) or "rows" not in result:
+            raise ValueError("It holds no rows.")
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged; remove it, and `samplerzoo resume {folder}` makes it again."
+        ) from error
+    return result

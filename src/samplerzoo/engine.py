@@ -5,6 +5,8 @@ each row is one checkpoint, whose network, estimates and fresh noise are made ag
 back. States reached by several rows are carried as sums in progress, never as a history.
 """
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -22,23 +24,30 @@ def draw(key: Key, n: Int[Array, ""] | int, shape: tuple[int, ...]) -> State:
 
 def run(table: StepTable, model: DiffusionModel, x: State, key: Key) -> State:
     """One sample: from the state `x` at the first time through all rows of the table."""
+    steps, depth = table.nfe, table.depth
+    # The states in progress lie in a ring: x_{n+1+d} in slot (n + d) mod depth. It is the small
+    # rows that turn, so that the states stay where they are and are updated in place.
+    turn = (jnp.arange(depth)[None, :] - jnp.arange(steps)[:, None]) % depth
+    clean, noise = (jnp.take_along_axis(c, turn, 1) for c in (table.clean, table.noise))
 
-    @eqx.filter_checkpoint
-    def push(x, key, time, clean, noise, fresh, n):
-        """What row n adds to the next `depth` states, (depth, *shape)."""
+    @functools.partial(eqx.filter_checkpoint, prevent_cse=False)
+    def advance(x, sums, n, keep, time, clean, noise, fresh):
         x0, eps = model(x, time)
-        added = jnp.multiply.outer(clean, x0) + jnp.multiply.outer(noise, eps)
-        return added.at[0].add(fresh * draw(key, n, x.shape))
+        slot = n % depth
+        x = sums[slot] * keep[slot] + clean[slot] * x0 + noise[slot] * eps
+        sums = sums * keep.reshape(-1, *(1,) * x.ndim)
+        sums = sums + jnp.multiply.outer(clean, x0) + jnp.multiply.outer(noise, eps)
+        return x + fresh * draw(key, n + 1, x.shape), sums
 
     def step(carry, row):
-        x, pending = carry
-        sums = push(x, key, *row)
-        sums = sums.at[:-1].add(pending)
-        return (sums[0], sums[1:]), None
+        return advance(*carry, *row), None
 
-    rows = (table.times, table.clean, table.noise, table.fresh, jnp.arange(1, table.nfe + 1))
-    pending = jnp.zeros((table.depth - 1, *x.shape), x.dtype)
-    (x, _), _ = jax.lax.scan(step, (x, pending), rows)
+    # Before row n writes to it, the slot of x_n is emptied; all are before the first row, so
+    # that they may start with anything.
+    keep = ((turn != depth - 1) & (jnp.arange(steps) > 0)[:, None]).astype(x.dtype)
+    rows = (jnp.arange(steps), keep, table.times, clean, noise, table.fresh)
+    sums = jnp.broadcast_to(x, (depth, *x.shape))
+    (x, _), _ = jax.lax.scan(step, (x, sums), rows)
     return x
 
 

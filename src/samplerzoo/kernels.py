@@ -1,5 +1,6 @@
 """Kernels on features and the squared maximum mean discrepancy (MMD) between two sets."""
 
+import math
 from abc import abstractmethod
 
 import equinox as eqx
@@ -39,7 +40,7 @@ class Polynomial(AbstractKernel):
     offset: float = 1.0
 
     def __check_init__(self):
-        if self.degree < 1 or self.offset < 0:
+        if self.degree < 1 or not 0 <= self.offset < math.inf:
             raise ValueError(
                 f"degree is {self.degree} and offset {self.offset}; they must be at least 1 and 0."
             )
@@ -92,7 +93,7 @@ def _mean_squares(x: Float[Array, "N d"], y: Float[Array, "M d"]) -> Float[Array
 
 
 def _check_positive(name: str, values: tuple[float, ...]) -> None:
-    if not values or min(values) <= 0:
+    if not values or not all(0 < value < math.inf for value in values):
         raise ValueError(f"{name} is {values}; at least one number is needed, all positive.")
 
 

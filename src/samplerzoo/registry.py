@@ -47,9 +47,9 @@ def load(group: str, name: str, base: type | None = None) -> Any:
     kind, known = GROUPS[group], entries(group)
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise RegistryError(
-            f"No {kind} is called {name!r}; {hint}Installed: {', '.join(known) or 'none'}."
+            f"No {kind} is called {name!r}{hint}; installed: {', '.join(known) or 'none'}."
         )
     point, *others = known[name]
     if others:
@@ -59,7 +59,7 @@ def load(group: str, name: str, base: type | None = None) -> Any:
         )
     try:
         found = point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise RegistryError(
             f"The {kind} {name!r} of {origin(point)} does not load: {_brief(error)}"
         ) from error
@@ -86,12 +86,12 @@ def resolve(group: str, reference: str, base: type | None = None) -> Any:
         found: Any = importlib.import_module(module)
         for part in attribute.split("."):
             found = getattr(found, part)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise RegistryError(f"{reference!r} does not load: {_brief(error)}") from error
     return found
 
 
-def _brief(error: Exception) -> str:
+def _brief(error: BaseException) -> str:
     """The kind of an exception and its first line."""
     first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first}" if first else f"{type(error).__name__}."
+    return f"{type(error).__name__}: {first.rstrip('.')}." if first else f"{type(error).__name__}."

@@ -13,8 +13,12 @@ from ._files import write
 
 
 def tile(images: Float[np.ndarray, "N H W C"], columns: int) -> np.ndarray:
-    """A grid of images in [-1, 1] as uint8 (rows, columns, C), one grey pixel between them."""
-    pixels = np.clip(np.round((images + 1) * 127.5), 0, 255).astype(np.uint8)
+    """A grid of images in [-1, 1] as uint8 (rows, columns, C), one grey pixel between them.
+
+    A number that is not finite is grey too.
+    """
+    images = np.where(np.isfinite(images), images, 0)
+    pixels = np.round((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
     n, height, width, channels = pixels.shape
     rows = -(-n // columns)
     grid = np.full((rows * columns, height + 1, width + 1, channels), 128, np.uint8)
@@ -32,8 +36,9 @@ def save_grid(path: Path, images: Float[np.ndarray, "N H W C"]) -> None:
     """One PNG of many samples, about as wide as high, small images enlarged."""
     grid = tile(images, columns=int(np.ceil(np.sqrt(len(images)))))
     scale = max(1, 32 // images.shape[1])
+    grid = grid.repeat(scale, 0).repeat(scale, 1)
     buffer = io.BytesIO()
-    Image.fromarray(grid.repeat(scale, 0).repeat(scale, 1).squeeze()).save(buffer, "PNG")
+    Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid).save(buffer, "PNG")
     write(path, buffer.getvalue())
 
 
@@ -44,7 +49,7 @@ def save_samples(path: Path, samples: Mapping[str, Float[np.ndarray, "N ..."]]) 
     for axis, (name, values) in zip(axes, samples.items(), strict=True):
         axis.set_title(name, loc="left", fontsize=10)
         if is_image(values.shape[1:]):
-            axis.imshow(tile(values, len(values) // 2), cmap="gray", vmin=0, vmax=255)
+            axis.imshow(tile(values, max(1, len(values) // 2)), cmap="gray", vmin=0, vmax=255)
             axis.set_axis_off()
         else:
             flat = values.reshape(len(values), -1)
@@ -53,15 +58,18 @@ def save_samples(path: Path, samples: Mapping[str, Float[np.ndarray, "N ..."]]) 
 
 
 def save_curve(path: Path, kids: Sequence[float]) -> None:
-    """KID of every step's batch, with its running mean."""
+    """KID of every step's batch, with its running mean; skipped steps are gaps."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axis = figure.subplots()
     steps = np.arange(1, len(kids) + 1)
     window = max(1, len(kids) // 20)
-    mean = np.convolve(kids, np.ones(window) / window, "valid")
+    last = np.asarray(kids, np.float64)[-window * 4 :]
+    spread = np.std(last[np.isfinite(last)]) if np.any(np.isfinite(last)) else 0
     axis.plot(steps, kids, color="0.8", label="batch")
-    axis.plot(steps[window - 1 :], mean, color="C0", label=f"mean of {window}")
-    axis.set_yscale("symlog", linthresh=max(1e-12, 3 * np.std(kids[-window * 4 :])))
+    if len(kids):
+        mean = np.convolve(kids, np.ones(window) / window, "valid")
+        axis.plot(steps[window - 1 :], mean, color="C0", label=f"mean of {window}")
+    axis.set_yscale("symlog", linthresh=max(1e-12, 3 * spread))
     axis.axhline(0, color="0.5", linewidth=0.8)
     axis.set_xlabel("step")
     axis.set_ylabel("KID in the searched features")

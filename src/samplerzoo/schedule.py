@@ -54,9 +54,8 @@ class DiscreteVP(AbstractSchedule):
     def from_alphas_cumprod(cls, alphas_cumprod: ArrayLike) -> "DiscreteVP":
         """From the cumulative products `alpha_t^2`, strictly decreasing inside (0, 1)."""
         signal = np.asarray(alphas_cumprod, np.float64)
-        if signal.ndim != 1 or not (
-            np.all(np.diff(signal) < 0) and signal[-1] > 0 and signal[0] < 1
-        ):
+        falls = signal.ndim == 1 and np.all(np.diff(signal) < 0)
+        if not (falls and signal.size and signal[-1] > 0 and signal[0] < 1):
             raise ValueError(
                 "alphas_cumprod must be one row of numbers that falls strictly inside (0, 1)."
             )
@@ -65,7 +64,7 @@ class DiscreteVP(AbstractSchedule):
     @classmethod
     def from_betas(cls, betas: ArrayLike) -> "DiscreteVP":
         """From the per-step variances `beta_t` of DDPM."""
-        return cls.from_alphas_cumprod(np.cumprod(1 - np.asarray(betas, np.float64)))
+        return cls.from_alphas_cumprod(np.cumprod(1 - np.asarray(betas, np.float64), axis=-1))
 
     def _log_snr(self, t: Scalar) -> Scalar:
         levels = jnp.arange(1, self.log_snr.shape[0] + 1, dtype=self.log_snr.dtype)

@@ -86,13 +86,16 @@ def search(
         parameters = optax.apply_updates(state.parameters, updates)
         return SearchState(parameters, opt_state, state.step + 1), kid
 
+    _check(state)
     for _ in range(int(state.step), iterations):
-        if int(state.optimiser.notfinite_count) < PATIENCE:
-            state, kid = advance(state, family, model, objective)
-            yield state, float(kid)
-        if int(state.optimiser.notfinite_count) >= PATIENCE:
-            raise Diverged(
-                f"{PATIENCE} steps in a row had a gradient that is not finite, up to step "
-                f"{int(state.step)}; the sampler before them is kept. A smaller learning rate "
-                "may help."
-            )
+        state, kid = advance(state, family, model, objective)
+        yield state, float(kid)
+        _check(state)
+
+
+def _check(state: SearchState) -> None:
+    if int(state.optimiser.notfinite_count) >= PATIENCE:
+        raise Diverged(
+            f"{PATIENCE} steps in a row had a gradient that is not finite, up to step "
+            f"{int(state.step)}; the sampler before them is kept. A smaller learning rate may help."
+        )

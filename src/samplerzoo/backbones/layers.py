@@ -67,7 +67,7 @@ class Dense(eqx.Module):
         self.bias = jnp.zeros(out)
 
     def __call__(self, x: Float[Array, "... C"]) -> Float[Array, "... D"]:
-        return x @ self.weight + self.bias
+        return x @ self.weight + jnp.expand_dims(self.bias, range(x.ndim - 1))
 
 
 class GroupNorm(eqx.Module):

@@ -1,5 +1,6 @@
 """The `samplerzoo` program: one click command a file."""
 
+import signal
 import sys
 import traceback
 
@@ -30,6 +31,7 @@ def main() -> None:
 
     0 is success, 1 a failed run, 2 wrong usage, 130 an interruption.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         cli.main(standalone_mode=False, prog_name="samplerzoo")
     except (KeyboardInterrupt, click.Abort):

@@ -1,9 +1,12 @@
 """What the commands share: their options, and errors as sentences."""
 
 import inspect
+import os
+import shlex
+import sys
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +31,56 @@ class Interrupted(click.ClickException):
 
 @contextmanager
 def usage() -> Iterator[None]:
-    """Errors in here come from what the user gave."""
+    """Errors in here come from what the user gave; what plugins print goes to stderr."""
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except (ValueError, OSError) as error:
         raise Wrong(sentence(error)) from error
 
 
+@contextmanager
+def working_on(folder: Path) -> Iterator[None]:
+    """Refuse a second process in a run's folder; an interruption says how to go on."""
+    try:
+        with _lock(folder):
+            yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"Interrupted; `{resuming(folder)}` goes on.") from None
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Wrong(f"Another process is at work on {folder}; wait or stop it.") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def resuming(folder: Path) -> str:
+    """The command that goes on with a run."""
+    return f"samplerzoo resume {shlex.quote(str(folder))}"
+
+
+def phrase(error: Exception) -> str:
+    """An exception's message as one line, to put inside a sentence."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
 def sentence(error: Exception) -> str:
-    """An exception's message as one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """An exception's message as one line that ends as a sentence."""
+    line = phrase(error)
+    return line if line.endswith((")", "?", "!")) else f"{line}."
 
 
 run_argument = click.argument("run", type=click.Path(path_type=Path))
@@ -53,17 +96,22 @@ def pairs(_context: click.Context, _parameter: click.Parameter, values: tuple[st
         key, equals, text = value.partition("=")
         if not equals or not key.isidentifier():
             raise Wrong(f"{value!r} must look like key=value.")
-        try:
-            found[key] = tomllib.loads(f"x = {text}")["x"]
-        except tomllib.TOMLDecodeError:
-            found[key] = text
+        found[key] = _value(text)
     return found
 
 
-def numbers(_context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
-    """A list of integers given as `5,10,20`."""
+def _value(text: str) -> Any:
     try:
-        found = [int(part) for part in value.split(",")]
+        found = tomllib.loads(f"x = {text}")
+    except (ValueError, RecursionError):
+        return text
+    return found["x"] if len(found) == 1 else text
+
+
+def numbers(_context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
+    """A list of different integers given as `5,10,20`."""
+    try:
+        found = list(dict.fromkeys(int(part) for part in value.split(",")))
     except ValueError:
         raise Wrong(
             f"--{parameter.name} is {value!r}; it must be whole numbers such as 5,10,20."
@@ -74,9 +122,18 @@ def numbers(_context: click.Context, parameter: click.Parameter, value: str) -> 
     return found
 
 
+def check_seeds(*seeds: int) -> None:
+    """Refuse seeds that stand for no series of random numbers of their own."""
+    from ..artifact import MAX_SEED
+
+    for seed in seeds:
+        if not 0 <= seed <= MAX_SEED:
+            raise Wrong(f"The seed is {seed}; it must lie between 0 and {MAX_SEED}.")
+
+
 def construct(cls: type, what: str, fixed: dict[str, Any], options: dict[str, Any]) -> Any:
     """`cls(**fixed, **options)` with options that it does not take refused in a sentence."""
-    from ..artifact import fits
+    from ..artifact import fits, type_name
 
     allowed = {k: p for k, p in inspect.signature(cls).parameters.items() if k not in fixed}
     for key, value in options.items():
@@ -85,8 +142,8 @@ def construct(cls: type, what: str, fixed: dict[str, Any], options: dict[str, An
                 f"{what} has no option {key!r}; it takes {', '.join(allowed) or 'none'}."
             )
         if not fits(value, allowed[key].annotation):
-            name = getattr(allowed[key].annotation, "__name__", str(allowed[key].annotation))
-            raise ValueError(f"{what}'s {key} is {value!r}; it must be of type {name}.")
+            kind = type_name(allowed[key].annotation)
+            raise ValueError(f"{what} was given {key} = {value!r}; it must be of type {kind}.")
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
     try:
         return cls(**fixed, **options)

@@ -14,9 +14,10 @@ from jaxtyping import Array, PyTree
 from ..artifact import Config
 from ..data import check, read
 from ..families import AbstractFamily, free_parameters
+from ..features import extract
 from ..kernels import AbstractKernel
 from ..model import DiffusionModel
-from ..objective import Objective, extract
+from ..objective import Objective
 from ..registry import entries, load, resolve
 from ._common import construct, sentence
 

@@ -1,14 +1,14 @@
 """A search in its folder, from wherever it stands to its result."""
 
-import json
-import signal
+import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 
-from .._files import digest, write
+from .._files import digest
 from ..artifact import (
     Config,
     append_log,
@@ -16,38 +16,40 @@ from ..artifact import (
     load_checkpoint,
     read_log,
     save_checkpoint,
+    save_result,
     save_sampler,
 )
-from ..evaluate import baselines, evaluate, make_table, search_key
+from ..evaluate import baselines, make_table, search_key
 from ..families import AbstractFamily
 from ..report import save_curve, save_samples
-from ..search import Diverged, adam, finish, search, start
+from ..search import Diverged, SearchState, adam, finish, search, skipped, start
 from ..table import StepTable
-from ._common import Failed, Interrupted, sentence
+from ._common import Failed, phrase, resuming, sentence
 from ._load import Setup
-from ._show import make_rows, print_result, progress
+from ._show import print_result, progress, score
 
 
 def execute(folder: Path, config: Config, setup: Setup, quiet: bool, as_json: bool) -> None:
     """Search, or go on searching, then score, draw and print."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        family = _search(folder, config, setup, quiet)
-        result = _finish(folder, config, setup, family, quiet)
-    except KeyboardInterrupt:
-        raise Interrupted(f"Interrupted; `samplerzoo resume {folder}` goes on.") from None
+        with redirect_stdout(sys.stderr):
+            for left in folder.glob(".*.tmp"):  # of a process that was killed
+                left.unlink()
+            state = _search(folder, config, setup, quiet)
+            result = _finish(folder, config, setup, state, quiet)
     except Diverged as error:
-        raise Failed(f"{sentence(error)} It is in {folder / 'sampler.safetensors'}.") from error
+        path = folder / "sampler.safetensors"
+        raise Failed(f"{sentence(error)} That sampler is {path}.") from error
     except OSError as error:
         raise Failed(
-            f"{folder} cannot be written ({sentence(error)}); what was saved before is whole, and "
-            f"`samplerzoo resume {folder}` goes on from it."
+            f"{folder} cannot be written ({phrase(error)}); what was saved before is whole, and "
+            f"`{resuming(folder)}` goes on from it."
         ) from error
     print_result(result, as_json)
 
 
-def _search(folder: Path, config: Config, setup: Setup, quiet: bool) -> AbstractFamily:
-    """The searched family; a checkpoint is never older than `checkpoint_every` seconds."""
+def _search(folder: Path, config: Config, setup: Setup, quiet: bool) -> SearchState:
+    """The last state; a checkpoint is never older than `checkpoint_every` seconds."""
     optimiser = adam(config.iterations, config.learning_rate)
     state = load_checkpoint(folder, start(setup.family, setup.free, optimiser))
     cut_log(folder, int(state.step))
@@ -64,10 +66,10 @@ def _search(folder: Path, config: Config, setup: Setup, quiet: bool) -> Abstract
     bar = progress(config.iterations, f"search {config.family}", quiet, initial=int(state.step))
     smooth, saved, before = None, time.monotonic(), time.monotonic()
     try:
-        for state, kid in steps:
+        for new, kid in steps:
             now = time.monotonic()
-            append_log(folder, int(state.step), kid, now - before)
-            before = now
+            append_log(folder, int(new.step), kid, now - before)
+            state, before = new, now  # after the log: no step is saved that is not logged
             smooth = kid if smooth is None or not np.isfinite(smooth) else 0.9 * smooth + 0.1 * kid
             bar.set_postfix(KID=f"{smooth:.4f}", refresh=False)
             bar.update()
@@ -80,7 +82,7 @@ def _search(folder: Path, config: Config, setup: Setup, quiet: bool) -> Abstract
     finally:
         bar.close()
         save_checkpoint(folder, state)
-    return finish(setup.family, state)
+    return state
 
 
 def check_resumable(folder: Path, config: Config, setup: Setup) -> None:
@@ -97,20 +99,19 @@ def _save(folder: Path, config: Config, setup: Setup, family: AbstractFamily) ->
     return table
 
 
-def _finish(
-    folder: Path, config: Config, setup: Setup, family: AbstractFamily, quiet: bool
-) -> dict:
+def _finish(folder: Path, config: Config, setup: Setup, state: SearchState, quiet: bool) -> dict:
     """Score the searched sampler beside the baselines, draw, and write result.json last."""
-    tables = {config.family: _save(folder, config, setup, family)}
+    tables = {config.family: _save(folder, config, setup, finish(setup.family, state))}
     for name, baseline in baselines(config.steps).items():
         tables[name] = make_table(baseline, setup.model.schedule)
     rows, shown = [], {}
-    for name, table in progress(tables.items(), "evaluate", quiet):
-        scores, shown[name] = evaluate(
-            table, setup.model, setup.features, setup.references,
-            n=config.n, seed=config.seed, show=48,
-        )  # fmt: skip
-        rows += make_rows(name, table.nfe, scores, config.n, config.seed)
+    with progress(tables.items(), "evaluate", quiet) as bar:
+        for name, table in bar:
+            found, shown[name] = score(
+                name, table, setup.model, setup.features, setup.references,
+                n=config.n, seed=config.seed, show=48,
+            )  # fmt: skip
+            rows += found
     shown["data"] = setup.images[:48]
     save_samples(folder / "samples.png", shown)
     log = read_log(folder)
@@ -122,7 +123,7 @@ def _finish(
         "search_features": config.features,
         "report_features": config.report_features,
         "rows": rows,
-        "skipped_steps": int(np.sum(np.isnan(kids))),
+        "skipped_steps": skipped(state),
         "search_seconds": round(sum(line["seconds"] for line in log), 1),
         "hashes": {
             **{name: digest(phi) for name, phi in setup.features.items()},
@@ -131,5 +132,5 @@ def _finish(
         "run": str(folder),
         "pictures": [str(folder / name) for name in ("samples.png", "curve.png")],
     }
-    write(folder / "result.json", (json.dumps(result, indent=2) + "\n").encode())
+    save_result(folder, result)
     return result

@@ -10,6 +10,10 @@ import numpy as np
 import scipy.stats
 from tqdm import tqdm
 
+from ..evaluate import evaluate
+from ..table import StepTable
+from ._common import Failed, phrase
+
 
 def progress(work: Iterable | int, label: str, quiet: bool, initial: int = 0) -> tqdm:
     """A progress bar over some work or a number of steps; rare lines where no terminal is."""
@@ -24,12 +28,22 @@ def progress(work: Iterable | int, label: str, quiet: bool, initial: int = 0) ->
     )
 
 
-def make_rows(sampler: str, nfe: int, scores: dict, n: int, seed: int) -> list[dict[str, Any]]:
-    """One row for each feature space."""
-    return [
-        {"sampler": sampler, "nfe": nfe, "features": features, **values, "n": n, "seed": seed}
+def score(
+    name: str, table: StepTable, *model_and_features: Any, n: int, seed: int, show: int = 0
+) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """A sampler's scores, one row for each feature space, and its first `show` samples."""
+    try:
+        scores, samples = evaluate(table, *model_and_features, n=n, seed=seed, show=show)
+    except ValueError as error:  # from linear algebra on NaN
+        raise Failed(
+            f"{name} cannot be scored: {phrase(error)}. Its samples or their features seem not "
+            "to be finite."
+        ) from error
+    rows = [
+        {"sampler": name, "nfe": table.nfe, "features": features, **values, "n": n, "seed": seed}
         for features, values in scores.items()
     ]
+    return rows, samples
 
 
 def print_json(value: Any) -> None:
@@ -43,10 +57,10 @@ def print_result(result: dict, as_json: bool) -> None:
         print_json(result)
         return
     roles = {
-        result["search_features"]: "searched",
         result["report_features"]: "not searched",
+        result["search_features"]: "searched",
     }
-    click.echo(table(result["rows"], roles))
+    click.echo(text_table(result["rows"], roles))
     click.echo("\nFD and KID: smaller is better. " + gain(result))
     click.echo(f"Samples {result['pictures'][0]}, curve {result['pictures'][1]}")
 
@@ -65,7 +79,7 @@ def gain(result: dict) -> str:
     )
 
 
-def table(rows: Sequence[dict[str, Any]], roles: dict[str, str] | None = None) -> str:
+def text_table(rows: Sequence[dict[str, Any]], roles: dict[str, str] | None = None) -> str:
     """Rows as text: a line for a sampler and NFE, columns FD and KID for each feature space.
 
     Several seeds are shown by their mean and the half-width of its 95% interval (Student's t).

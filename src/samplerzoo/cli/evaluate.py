@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ._common import Wrong, debug_option, json_option, numbers, quiet_option, usage
+from ._common import Wrong, check_seeds, debug_option, json_option, numbers, quiet_option, usage
 
 
 @click.command()
@@ -29,10 +29,12 @@ def evaluate(targets, steps, n, seeds, model, data, features, as_json: bool, qui
     """
     if n < 2:
         raise Wrong(f"--n is {n}; it must be at least 2.")
+    check_seeds(*seeds)
     with usage():
         from ..artifact import Config
         from ._load import load_data, load_features, load_model
 
+        targets = list(dict.fromkeys(targets))
         runs = [Config.load(Path(t)) for t in targets if _is_run(t)]
         model = model or _common(runs, "model", "digits")
         loaded = load_model(model)
@@ -43,25 +45,28 @@ def evaluate(targets, steps, n, seeds, model, data, features, as_json: bool, qui
             runs, "report_features", "digits-mlp")).split(",")  # fmt: skip
         extractors = {space: load_features(space, loaded.shape) for space in spaces}
         tables = [pair for target in targets for pair in _tables(target, steps, loaded)]
-        from ..objective import extract
+        from ..features import extract
 
         references = {name: extract(phi, images) for name, phi in extractors.items()}
-    from ..evaluate import evaluate as score
-    from ._show import make_rows, print_json, progress, table
+    from ._show import print_json, progress, score, text_table
 
     rows = []
-    work = [(name, sampler, seed) for name, sampler in tables for seed in seeds]
-    for name, sampler, seed in progress(work, "evaluate", quiet):
-        scores, _ = score(sampler, loaded, extractors, references, n=n, seed=seed)
-        rows += make_rows(name, sampler.nfe, scores, n, seed)
+    work = [(name, table, seed) for name, table in tables for seed in seeds]
+    with progress(work, "evaluate", quiet) as bar:
+        for name, table, seed in bar:
+            rows += score(name, table, loaded, extractors, references, n=n, seed=seed)[0]
     if as_json:
         print_json({"model": model, "rows": rows})
     else:
-        click.echo(table(rows))
+        click.echo(text_table(rows))
 
 
 def _is_run(target: str) -> bool:
-    return Path(target).is_dir()
+    """Whether a target is a folder; one called as a family is if there is a run in it."""
+    from ..registry import entries
+
+    path = Path(target)
+    return path.is_dir() and (target not in entries("families") or (path / "config.toml").exists())
 
 
 def _common(runs: list, name: str, default: str) -> str:
@@ -87,6 +92,8 @@ def _tables(target: str, steps: list[int], model) -> list:
     name, _, stride = target.rpartition("-")
     if stride not in STRIDES or target in entries("families"):
         name, stride = target, ""
+    if name not in entries("families") and (Path(target).exists() or "/" in target):
+        raise Wrong(f"{target!r} is neither the folder of a run nor the name of a family.")
     return [
         (f"{name}-{s}", make_table(load_family(name, k, s, model, {}), model.schedule))
         for k in steps

@@ -1,5 +1,8 @@
 """samplerzoo list"""
 
+import sys
+from contextlib import redirect_stdout
+
 import click
 
 from ..registry import GROUPS, RegistryError, entries, load, origin
@@ -11,7 +14,7 @@ from ._common import debug_option, json_option
 @json_option
 @debug_option
 def list_(group: str | None, as_json: bool):
-    """Show what is installed: every name, who offers it, and what does not load and why.
+    """Show what is installed, who offers it, and what does not load.
 
     Third-party plugins are loaded to see whether they work; built-ins are not.
     """
@@ -47,7 +50,8 @@ def _members(group: str) -> list[dict[str, str | None]]:
 def _error(group: str, name: str) -> str | None:
     """Why a plugin does not load, or None."""
     try:
-        load(group, name, _base(group))
+        with redirect_stdout(sys.stderr):
+            load(group, name, _base(group))
     except RegistryError as error:
         return str(error)
     return None

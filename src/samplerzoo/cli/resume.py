@@ -1,11 +1,10 @@
 """samplerzoo resume"""
 
-import json
 from pathlib import Path
 
 import click
 
-from ._common import debug_option, json_option, quiet_option, run_argument, usage
+from ._common import debug_option, json_option, quiet_option, run_argument, usage, working_on
 
 
 @click.command()
@@ -14,25 +13,42 @@ from ._common import debug_option, json_option, quiet_option, run_argument, usag
 @quiet_option
 @debug_option
 def resume(run: Path, as_json: bool, quiet: bool):
-    """Go on with an interrupted search in the folder RUN, exactly where it stopped."""
+    """Go on with an interrupted search in the folder RUN.
+
+    It ends as if it had never been interrupted, to the last bit. Of a finished run the result is
+    printed again.
+    """
     with usage():
-        from ..artifact import Config, versions
+        from ..artifact import Config, load_result
 
-        config = Config.load(run)
-        if (run / "result.json").exists():
-            from ._show import print_result
+        config, result = Config.load(run), load_result(run)
+    if result is not None:
+        from ._show import print_result
 
-            print_result(json.loads((run / "result.json").read_text()), as_json)
-            return
-        now, then = versions(), config.versions
-        changed = [f"{k} {v} -> {now.get(k)}" for k, v in then.items() if v != now.get(k)]
-        if changed:
-            click.echo(f"Warning: the versions have changed: {', '.join(changed)}.", err=True)
+        print_result(result, as_json)
+        return
+    with working_on(run):
+        _go_on(run, config, quiet, as_json)
+
+
+def _go_on(run: Path, config, quiet: bool, as_json: bool) -> None:
+    with usage():
+        _warn_of_versions(config.versions)
         from ._load import load_setup
-        from ._run import check_resumable
+        from ._run import check_resumable, execute
 
         setup = load_setup(config)
         check_resumable(run, config, setup)
-    from ._run import execute
-
     execute(run, config, setup, quiet, as_json)
+
+
+def _warn_of_versions(then: dict[str, str]) -> None:
+    from ..artifact import versions
+
+    now = versions()
+    changed = [f"{k} {v} -> {now.get(k)}" for k, v in then.items() if v != now.get(k)]
+    if changed:
+        click.echo(
+            f"Warning: the versions have changed, so numbers may differ: {', '.join(changed)}.",
+            err=True,
+        )

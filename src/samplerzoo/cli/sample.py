@@ -4,20 +4,21 @@ from pathlib import Path
 
 import click
 
-from ._common import Failed, Wrong, debug_option, run_argument, usage
+from ._common import Failed, Wrong, check_seeds, debug_option, phrase, run_argument, usage
 
 
 @click.command()
 @run_argument
 @click.option("--n", default=64, show_default=True, help="How many samples.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Another seed, other samples.")
 @click.option("--out", default="samples.png", show_default=True, type=click.Path(path_type=Path),
               help="A picture (.png), or an array (.npz: `samples`, float32).")  # fmt: skip
 @debug_option
 def sample(run: Path, n: int, seed: int, out: Path):
     """Draw samples with the searched sampler of the folder RUN."""
-    if n < 1 or seed < 0:
-        raise Wrong(f"--n is {n} and --seed {seed}; they must be at least 1 and 0.")
+    if n < 1:
+        raise Wrong(f"--n is {n}; it must be at least 1.")
+    check_seeds(seed)
     if out.suffix not in (".png", ".npz"):
         raise Wrong(f"--out is {str(out)!r}; it must end in .png or .npz.")
     if not out.absolute().parent.is_dir():
@@ -34,14 +35,23 @@ def sample(run: Path, n: int, seed: int, out: Path):
         if out.suffix == ".png" and not is_image(model.shape):
             raise Wrong(f"Samples of shape {model.shape} are no pictures; give an --out in .npz.")
     samples = draw_samples(table, model, report_key(seed), n)
+    _warn_of_nan(samples)
     try:
         if out.suffix == ".png":
             save_grid(out, samples)
         else:
             _save_npz(out, samples)
     except OSError as error:
-        raise Failed(f"{out} cannot be written: {error}.") from error
+        raise Failed(f"{out} cannot be written: {phrase(error)}.") from error
     click.echo(str(out))
+
+
+def _warn_of_nan(samples) -> None:
+    import numpy as np
+
+    bad = np.sum(~np.isfinite(samples.reshape(len(samples), -1)).all(axis=1))
+    if bad:
+        click.echo(f"Warning: {bad} of {len(samples)} samples are not finite.", err=True)
 
 
 def _save_npz(path: Path, samples) -> None:

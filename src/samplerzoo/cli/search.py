@@ -1,10 +1,20 @@
 """samplerzoo search"""
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
-from ._common import Wrong, debug_option, json_option, pairs, quiet_option, usage
+from ._common import (
+    Wrong,
+    debug_option,
+    json_option,
+    pairs,
+    quiet_option,
+    resuming,
+    usage,
+    working_on,
+)
 
 
 @click.command()
@@ -12,16 +22,18 @@ from ._common import Wrong, debug_option, json_option, pairs, quiet_option, usag
 @click.option("-F", "family_options", multiple=True, callback=pairs, metavar="KEY=VALUE",
               help="An option of the family, such as eta=0.5; repeatable.")  # fmt: skip
 @click.option("--steps", default=10, show_default=True, help="Network evaluations a sample, K.")
-@click.option("--times", default="linear", show_default=True,
+@click.option("--times", default="quadratic-searched", show_default=True,
               type=click.Choice([f"{s}{m}" for s in ("linear", "quadratic")
                                  for m in ("", "-searched", "-decoupled")]),
               help="Stride of the times; searched from there; with those told to the network "
                    "apart from the sampler's own.")  # fmt: skip
 @click.option("--model", default="digits", show_default=True,
-              help="A model's name, or python:module:attribute.")  # fmt: skip
+              help="A model's name, or python:module:attribute (a DiffusionModel, or a "
+              "function that makes one).")  # fmt: skip
 @click.option("--data", help="A data set's name, a folder, a zip of images, an .npz, or "
               "python:module:attribute.  [default: digits, with the model digits]")  # fmt: skip
-@click.option("--features", help="Features the search compares.  [default: digits-cnn, likewise]")
+@click.option("--features", help="Features the search compares: a name, or python:module:attribute "
+              "(a function of one sample).  [default: digits-cnn, likewise]")  # fmt: skip
 @click.option("--report-features",
               help="Other features, for the report.  [default: digits-mlp, likewise]")  # fmt: skip
 @click.option("--kernel", default="linear", show_default=True, help="Kernel of the KID.")
@@ -51,12 +63,15 @@ def search(out: Path | None, as_json: bool, quiet: bool, **given):
         from ._load import load_setup
 
         setup = load_setup(config)
-        folder = out or _fresh(Path("runs"), f"{config.family}-{config.steps}-")
+        folder = out or _fresh(f"{config.family}-{config.steps}-")
         folder.mkdir(parents=True, exist_ok=True)
-        config.save(folder)
     from ._run import execute
 
-    execute(folder, config, setup, quiet, as_json)
+    with working_on(folder):
+        with usage():
+            _refuse_taken(folder)  # by another process, meanwhile
+            config.save(folder)
+        execute(folder, config, setup, quiet, as_json)
 
 
 def _config(given: dict):
@@ -84,15 +99,18 @@ def _refuse_taken(folder: Path) -> None:
         raise Wrong(f"--out {folder} is a file; give a new folder.")
     if (folder / "config.toml").exists():
         raise Wrong(
-            f"--out {folder} holds another run; give a new folder, or `samplerzoo resume {folder}`."
+            f"--out {folder} holds another run; give a new folder, or `{resuming(folder)}`."
         )
     if folder.exists() and any(not p.name.endswith(".tmp") for p in folder.iterdir()):
         raise Wrong(f"--out {folder} is not empty; give a new folder.")
 
 
-def _fresh(parent: Path, prefix: str) -> Path:
-    """The first numbered folder that does not exist."""
-    number = 1
-    while (parent / f"{prefix}{number:03}").exists():
+def _fresh(prefix: str) -> Path:
+    """A new numbered folder under runs/, the first that did not exist."""
+    number = 0
+    while True:
         number += 1
-    return parent / f"{prefix}{number:03}"
+        folder = Path("runs") / f"{prefix}{number:03}"
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder

@@ -9,7 +9,7 @@ from ._common import debug_option, json_option
 @json_option
 @debug_option
 def version(as_json: bool):
-    """Print the versions of samplerzoo and of what decides its numbers."""
+    """Print the versions of samplerzoo and its main packages."""
     from ..artifact import versions
 
     found = versions()

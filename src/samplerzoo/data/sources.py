@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
@@ -31,15 +31,15 @@ def read(path: Path, shape: tuple[int, ...]) -> Float[np.ndarray, "N ..."]:
 
 def from_folder(path: Path, shape: tuple[int, ...]) -> Float[np.ndarray, "N ..."]:
     """All images below a folder, in the order of their paths."""
-    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    files = sorted(p for p in path.rglob("*") if _is_image(p) and p.is_file())
     return _decode(((str(p), p.read_bytes()) for p in files), path, shape)
 
 
 def from_zip(path: Path, shape: tuple[int, ...]) -> Float[np.ndarray, "N ..."]:
     """All images in a zip, in the order of their names."""
     with zipfile.ZipFile(path) as archive:
-        names = sorted(n for n in archive.namelist() if Path(n).suffix.lower() in SUFFIXES)
-        return _decode(((f"{path}:{n}", archive.read(n)) for n in names), path, shape)
+        names = sorted(n for n in archive.namelist() if _is_image(Path(n)))
+        return _decode(((f"{path}:{n}", _unpack(archive, n)) for n in names), path, shape)
 
 
 def from_npz(path: Path, shape: tuple[int, ...]) -> Float[np.ndarray, "N ..."]:
@@ -47,19 +47,8 @@ def from_npz(path: Path, shape: tuple[int, ...]) -> Float[np.ndarray, "N ..."]:
 
     (N, H, W, C), or (N, H, W) for grey; integers 0..255 or floats in [-1, 1].
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            name = "images" if "images" in file.files else "".join(file.files[:1])
-            if name != "images" and len(file.files) != 1:
-                raise ValueError(f"it holds {len(file.files)} arrays and none called 'images'")
-            images = file[name]
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} cannot be read as one array of images: {error}.") from error
-    if images.dtype == np.uint8:
-        images = images.astype(np.float32) / 127.5 - 1
-    elif not np.issubdtype(images.dtype, np.floating):
-        raise ValueError(f"The images of {path} are {images.dtype}; uint8 or floats are needed.")
-    elif images.size and np.min(images) >= 0:
+    images = _load_npz(path)
+    if np.issubdtype(images.dtype, np.floating) and images.size and np.min(images) >= 0:
         raise ValueError(
             f"The floats of {path} are never negative, so they are not in [-1, 1]; give uint8, or "
             "2 x - 1 for numbers in [0, 1]."
@@ -70,16 +59,60 @@ def from_npz(path: Path, shape: tuple[int, ...]) -> Float[np.ndarray, "N ..."]:
 
 
 def check(images: np.ndarray, source: str, shape: tuple[int, ...]) -> Float[np.ndarray, "N ..."]:
-    """The images as float32, if there are two at least, of the given shape and finite."""
+    """The images as float32, if there are two at least, of the given shape and finite.
+
+    Integers 0..255 (uint8) are brought to [-1, 1].
+    """
+    if images.dtype == np.uint8:
+        images = images.astype(np.float32) / 127.5 - 1
+    if not np.issubdtype(images.dtype, np.floating):
+        raise ValueError(f"The data of {source} are {images.dtype}; uint8 or floats are needed.")
     if images.ndim == 0 or images.shape[1:] != shape:
         raise ValueError(
             f"The data of {source} have shape {images.shape[1:]} where the model makes {shape}."
         )
     if len(images) < 2:
         raise ValueError(f"{source} holds {len(images)} image(s); at least 2 are needed.")
+    with np.errstate(over="ignore"):
+        images = images.astype(np.float32)
     if not np.all(np.isfinite(images)):
         raise ValueError(f"The data of {source} hold numbers that are not finite (NaN or inf).")
-    return images.astype(np.float32)
+    return images
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a file's name is that of an image, and not a hidden one such as `._x.png`."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+
+
+def _unpack(archive: zipfile.ZipFile, name: str) -> bytes:
+    try:
+        return archive.read(name)
+    except Exception as error:  # damage shows as one of many kinds
+        raise ValueError(
+            f"{archive.filename}:{name} cannot be unpacked: {_plain(error)}."
+        ) from error
+
+
+def _load_npz(path: Path) -> np.ndarray:
+    try:
+        with path.open("rb") as opened:
+            file = np.load(opened, allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                return file
+            name = "images" if "images" in file.files else "".join(file.files[:1])
+            if name != "images" and len(file.files) != 1:
+                raise ValueError(f"it holds {len(file.files)} arrays and none called 'images'")
+            return file[name]
+    except Exception as error:  # damage shows as one of many kinds
+        raise ValueError(
+            f"{path} cannot be read as one array of images: {_plain(error)}."
+        ) from error
+
+
+def _plain(error: Exception) -> str:
+    """An exception's message to put inside a sentence."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def _decode(
@@ -91,9 +124,12 @@ def _decode(
     for name, data in files:
         try:
             with Image.open(io.BytesIO(data)) as image:
+                mode = image.mode
                 pixels = np.asarray(image.convert("L" if shape[-1] == 1 else "RGB"))
-        except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-            raise ValueError(f"{name} cannot be read as an image: {error}.") from error
+        except Exception as error:  # damage shows as one of many kinds
+            raise ValueError(f"{name} cannot be read as an image: {_plain(error)}.") from error
+        if mode.startswith(("I", "F")):
+            raise ValueError(f"{name} has more than 8 bits a channel (mode {mode}); give an .npz.")
         if pixels.shape[:2] != shape[:2]:
             raise ValueError(
                 f"{name} is {pixels.shape[1]}x{pixels.shape[0]} pixels where the model makes "

@@ -48,16 +48,28 @@ class Times(eqx.Module):
 
     @classmethod
     def fit(cls, grid: ArrayLike, told: ArrayLike | None = None, t_max: float = 1.0) -> "Times":
-        """The Times whose grid is `grid` (K + 1 falling times, the last 0), told as `told`."""
+        """The Times whose grid is `grid` (K + 1 falling times, the last 0), told as `told`.
+
+        Raises ValueError for a grid that does not fall so, or told times out of reach.
+        """
         grid = np.asarray(grid, np.float64) / t_max
         steps, gaps = len(grid) - 1, -np.diff(grid) / grid[0]
-        floor = _FLOOR / steps**2
-        if steps < 1 or grid[-1] != 0 or not np.all(gaps > floor):
-            raise ValueError("A grid must fall strictly from its first time to 0.")
+        floor = _FLOOR / max(steps, 1) ** 2
+        if steps < 1 or grid[0] > 1 or grid[-1] != 0 or not np.all(gaps > floor):
+            raise ValueError(
+                "A grid must fall strictly from its first time, at most t_max, to 0, and each of "
+                f"its K gaps must be more than {_FLOOR} / K^2 of the way."
+            )
         shift = np.zeros(steps)
         if told is not None:
-            room = np.asarray(_room(gaps * grid[0]))[1:]
-            shift[1:] = np.arctanh((np.asarray(told) / t_max - grid[:-1])[1:] / room)
+            moved = np.asarray(told) / t_max - grid[:-1]
+            share = moved[1:] / np.asarray(_room(gaps * grid[0]))[1:]
+            if abs(moved[0]) > 1e-6 or not np.all(np.abs(share) < 1):
+                raise ValueError(
+                    "The first told time must be the grid's first, and each other one must be "
+                    "nearer to its grid time than 0.45 a b / (a + b), for the gaps a, b beside it."
+                )
+            shift[1:] = np.arctanh(share)
         logits = jnp.asarray(np.log((gaps - floor) / (1 - steps * floor)))
         return cls(logits, jnp.asarray(shift, logits.dtype), float(grid[0]))
 

@@ -31,12 +31,12 @@ class GDDIM(AbstractFamily):
         eta: float = 0.0,
         depth: int | None = None,
     ):
+        self.ddim = DDIM(steps, times, eta)
         depth = steps if depth is None else depth
         if not 1 <= depth <= steps:
             raise ValueError(
                 f"depth is {depth}; it must lie between 1 and the number of steps, {steps}."
             )
-        self.ddim = DDIM(steps, times, eta)
         self.mu0 = self.sigma = jnp.zeros(steps)
         self.mu = jnp.zeros((steps, depth))
 

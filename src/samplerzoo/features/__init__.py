@@ -1,4 +1,5 @@
 """Feature extractors: callables from one sample to a vector."""
 
+from ._extract import extract as extract
 from .classifiers import ConvClassifier as ConvClassifier, MLPClassifier as MLPClassifier
 from .pixels import Pixels as Pixels

@@ -1,0 +1,41 @@
+# make demo: install and search a fast sampler. make test: install and run all tests.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+VENV ?= .venv
+EXTRAS ?= dev
+RUN = $(VENV)/bin/python -m
+PIP = $(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint bench results clean
+
+demo: $(VENV)/installed
+	$(VENV)/bin/samplerzoo search --family rddim
+
+test: $(VENV)/installed-$(EXTRAS)
+	$(RUN) pytest
+
+lint: $(VENV)/installed-$(EXTRAS)
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) pyright
+
+bench: $(VENV)/installed-$(EXTRAS)
+	$(RUN) pytest -s benchmarks --benchmark-json=benchmarks/latest.json
+
+results: $(VENV)/installed
+	$(VENV)/bin/python benchmarks/digits.py
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "samplerzoo needs Python 3.11 or newer; none was found on PATH (or give PYTHON=...)." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/installed-$(EXTRAS): $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) -e ".[$(EXTRAS)]"
+	@touch $(VENV)/installed $@

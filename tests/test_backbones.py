@@ -1,0 +1,64 @@
+"""Layers agree with JAX's own, values and gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from samplerzoo.backbones import Conv, Dense, GroupNorm, ResidualMLP, convolve, time_embedding
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_convolution_and_its_gradients(size, x64):
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (2, 6, 5, 3))
+    kernel = jax.random.normal(keys[1], (size, size, 3, 4))
+    weight = jax.random.normal(keys[2], (2, 6, 5, 4))
+
+    def plain(x, kernel):
+        layout = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=layout)
+
+    for wanted, found in zip(
+        jax.value_and_grad(lambda *a: jnp.sum(weight * jnp.sin(plain(*a))), (0, 1))(x, kernel),
+        jax.value_and_grad(lambda *a: jnp.sum(weight * jnp.sin(convolve(*a))), (0, 1))(x, kernel),
+        strict=True,
+    ):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), wanted, found)
+
+
+def test_convolution_under_vmap():
+    layer = Conv(3, 4, key=jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (5, 6, 6, 3))
+    one_by_one = jnp.stack([layer(image) for image in x])
+    np.testing.assert_allclose(jax.vmap(layer)(x), one_by_one, rtol=1e-5, atol=1e-6)
+
+
+def test_group_norm_has_mean_0_and_variance_1_in_each_group(x64):
+    x = 3 + 2 * jax.random.normal(jax.random.key(0), (4, 5, 12))
+    y = GroupNorm(jnp.ones(12), jnp.zeros(12), groups=3, eps=0.0)(x).reshape(20, 3, 4)
+    np.testing.assert_allclose(jnp.mean(y, (0, 2)), 0, atol=1e-12)
+    np.testing.assert_allclose(jnp.var(y, (0, 2)), 1, rtol=1e-12)
+
+
+def test_group_norm_affine(x64):
+    x = jax.random.normal(jax.random.key(0), (4, 5, 12))
+    scale, offset = jnp.arange(1.0, 13), jnp.arange(12.0)
+    plain = GroupNorm(jnp.ones(12), jnp.zeros(12), groups=2)(x)
+    affine = GroupNorm(scale, offset, groups=2)(x)
+    np.testing.assert_allclose(affine, plain * scale[None, None] + offset[None, None], rtol=1e-10)
+
+
+def test_time_embedding():
+    found = time_embedding(jnp.asarray(7.0), 6)
+    angles = 7 * np.exp(-np.log(10_000) * np.arange(3) / 3)
+    wanted = np.concatenate([np.sin(angles), np.cos(angles)])
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_dense_and_mlp_keep_shapes():
+    x = jax.random.normal(jax.random.key(0), (4, 4, 1))
+    assert Dense(1, 7, key=jax.random.key(0))(x).shape == (4, 4, 7)
+    network = ResidualMLP(16, 8, 8, 2, key=jax.random.key(0))
+    assert network(x, jnp.asarray(3.0)).shape == x.shape
+    assert not jnp.allclose(network(x, jnp.asarray(3.0)), network(x, jnp.asarray(300.0)))

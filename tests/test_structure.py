@@ -1,0 +1,119 @@
+"""The architecture, as tests: layers, abstract or final, size, and documentation."""
+
+import ast
+import inspect
+import pkgutil
+import re
+from importlib import import_module
+from pathlib import Path
+
+import equinox as eqx
+import pytest
+
+import samplerzoo
+
+ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "samplerzoo"
+
+# From the bottom up. A module may import those below it, and those of its own folder.
+LAYERS = [
+    ["_types", "_files", "registry"],
+    ["schedule", "kernels"],
+    ["model", "table", "backbones", "features", "data"],
+    ["families", "metrics"],
+    ["engine", "ode"],
+    ["objective", "evaluate", "artifact"],
+    ["search", "report", "testing"],
+    ["cli", "assets"],
+    ["__main__"],
+]
+# What a layer's order inside a row allows beside that: features are made of backbones' layers,
+# a run's files hold the state of a search, and the contract and reports score samplers.
+WITHIN = {("features", "backbones"), ("artifact", "search")}
+ALLOWED_REGISTRY = {"cli", "artifact", "testing"}
+CORE = ["schedule.py", "model.py", "table.py", "families", "engine.py", "objective.py", "search.py"]
+
+
+def part(path: Path) -> str:
+    """The top-level module or folder that a file belongs to."""
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """The parts of samplerzoo that a file imports, whether at the top or in a function."""
+    depth = len(path.relative_to(SOURCE).parts)
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == depth:
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            found |= {name.split(".")[0] for name in names}
+    return found
+
+
+FILES = sorted(p for p in SOURCE.rglob("*.py") if p.name != "__init__.py" or p.parent != SOURCE)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
+def test_imports_run_downward(path):
+    level = {name: n for n, row in enumerate(LAYERS) for name in row}
+    own = part(path)
+    for other in imports(path) - {own}:
+        assert level[other] < level[own] or (own, other) in WITHIN, f"{own} imports {other}"
+        assert other != "registry" or own in ALLOWED_REGISTRY, f"{own} imports the registry"
+
+
+def test_every_part_has_a_layer():
+    assert {part(p) for p in FILES} == {name for row in LAYERS for name in row}
+
+
+def modules():
+    """Every module class that the package defines."""
+    for info in pkgutil.walk_packages(samplerzoo.__path__, "samplerzoo."):
+        if info.name != "samplerzoo.__main__":
+            for cls in vars(import_module(info.name)).values():
+                own = getattr(cls, "__module__", None) == info.name
+                if own and isinstance(cls, type) and issubclass(cls, eqx.Module):
+                    yield cls
+
+
+@pytest.mark.parametrize("cls", list(modules()), ids=lambda c: c.__name__)
+def test_every_module_is_abstract_or_final(cls):
+    """Abstract classes hold no fields and no behaviour; nothing derives from the others."""
+    derived = [c for c in cls.__subclasses__() if c.__module__.startswith("samplerzoo")]
+    if cls.__name__.startswith("Abstract"):
+        assert inspect.isabstract(cls)
+        assert not cls.__dataclass_fields__
+    else:
+        assert not inspect.isabstract(cls)
+        assert not derived
+
+
+def test_the_core_can_be_read_in_one_evening():
+    paths = [p for name in CORE for p in ((SOURCE / name).rglob("*.py") if "." not in name
+                                          else [SOURCE / name])]  # fmt: skip
+    assert sum(len(p.read_text().splitlines()) for p in paths) <= 850
+
+
+@pytest.mark.parametrize("name", samplerzoo.__all__)
+def test_every_public_name_is_documented(name):
+    """It has a docstring and an entry in docs/api.md."""
+    assert inspect.getdoc(getattr(samplerzoo, name))
+    assert re.search(rf"^- `{name}\b", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE)
+
+
+def test_public_names_are_those_that_type_checkers_see():
+    tree = ast.parse((SOURCE / "__init__.py").read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.asname for node in block.body for alias in node.names}
+    assert seen == set(samplerzoo.__all__)
+
+
+def test_importing_the_package_imports_nothing_else():
+    import subprocess
+    import sys
+
+    code = "import sys, samplerzoo; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert "sample" in dir(samplerzoo)
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = samplerzoo.nonsense
