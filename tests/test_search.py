@@ -24,7 +24,7 @@ from samplerzoo import (
     sample,
     start,
 )
-from samplerzoo.search import PATIENCE, search, skipped
+from samplerzoo.search import PATIENCE, descend, skipped
 from samplerzoo.testing import gaussian_model
 
 
@@ -56,7 +56,7 @@ def begin(family=None, features=identity, **options):
 def steps(made, state=None, seed=0, batch=8, iterations=ITERATIONS):
     family, objective, optimiser, first = made
     key = jax.random.key(seed)
-    return search(family, state or first, MODEL, objective, optimiser, key, batch, iterations)
+    return descend(family, state or first, MODEL, objective, optimiser, key, batch, iterations)
 
 
 def same(one, other):

@@ -18,6 +18,7 @@ from samplerzoo import (
     RectifiedFlow,
     StepTable,
     Times,
+    departure,
     marginals,
     run,
 )
@@ -60,6 +61,18 @@ def test_ddim_as_gddim_has_the_forward_marginals(x64, name, eta, depth, stride):
     alpha, sigma = levels(schedule, Times.of(stride, 8)(schedule.t_max)[1])
     np.testing.assert_allclose(a, alpha, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(v, sigma**2, rtol=1e-12, atol=1e-12)
+    for gone in departure(table, schedule):
+        np.testing.assert_allclose(gone / (1 + schedule.sigma(schedule.t_max) ** 2), 0, atol=1e-12)
+
+
+def test_departure_is_that_of_the_marginals(x64):
+    schedule = CosineVP()
+    family = eqx.tree_at(lambda f: f.mu, RDDIM(4), jnp.asarray([0.0, 0.1, 0.0, 0.0]))
+    gone, spread = departure(family.table(schedule), schedule)
+    np.testing.assert_allclose(gone[:2], 0, atol=1e-12)
+    np.testing.assert_allclose(gone[2], 0.1, rtol=1e-12)  # alpha^2 + sigma^2 is 1 at every state
+    assert np.all(np.abs(gone[3:4]) > 1e-3)
+    np.testing.assert_allclose(spread, 0, atol=1e-12)
 
 
 def theorem_1(mu, deviation):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .artifact import load_sampler as load_sampler, save_sampler as save_sampler
     from .engine import run as run, sample as sample
-    from .evaluate import baselines as baselines, draw_samples as draw_samples, evaluate as evaluate
+    from .evaluate import baselines as baselines, draw_samples as draw_samples, score as score
     from .families import (
         DDIM as DDIM,
         DDPM as DDPM,
@@ -43,17 +43,21 @@ if TYPE_CHECKING:
         Diverged as Diverged,
         SearchState as SearchState,
         adam as adam,
+        descend as descend,
         finish as finish,
-        search as search,
         start as start,
     )
-    from .table import StepTable as StepTable, marginals as marginals
+    from .table import (
+        StepTable as StepTable,
+        departure as departure,
+        marginals as marginals,
+    )
 
 # Each public name and the module it lives in; the block above says the same to type checkers.
 _HOMES = {
     "artifact": "load_sampler save_sampler",
     "engine": "run sample",
-    "evaluate": "baselines draw_samples evaluate",
+    "evaluate": "baselines draw_samples score",
     "families": "AbstractFamily DDIM DDPM GDDIM RDDIM Times free_parameters",
     "features": "extract",
     "kernels": "AbstractKernel Linear Polynomial RBF RationalQuadratic mmd",
@@ -62,8 +66,8 @@ _HOMES = {
     "objective": "Objective",
     "ode": "solve_ode",
     "schedule": "AbstractSchedule CosineVP DiscreteVP EDM LinearVP RectifiedFlow",
-    "search": "Diverged SearchState adam finish search start",
-    "table": "StepTable marginals",
+    "search": "Diverged SearchState adam descend finish start",
+    "table": "StepTable departure marginals",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 

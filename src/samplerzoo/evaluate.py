@@ -53,7 +53,7 @@ def draw_samples(
     return np.concatenate([samples for samples, _ in stream(table, model, key, n, {}, batch)])
 
 
-def evaluate(
+def score(
     table: StepTable,
     model: DiffusionModel,
     features: Extractors,

@@ -56,7 +56,7 @@ def skipped(state: SearchState) -> int:
     return int(state.optimiser.total_notfinite)
 
 
-def search(
+def descend(
     family: AbstractFamily,
     state: SearchState,
     model: DiffusionModel,

@@ -76,3 +76,13 @@ def marginals(table: StepTable, schedule: AbstractSchedule) -> tuple[Array, Arra
         weights = weights.at[rows].add(past[n, :reach, None] * weights[None, n])
         weights = weights.at[n + 1, n + 1].add(table.fresh[n])
     return a, jnp.sum(weights**2, axis=1)
+
+
+def departure(table: StepTable, schedule: AbstractSchedule) -> tuple[Array, Array]:
+    """How far a sampler has left the model's marginals: `a - alpha` and `v - sigma^2`.
+
+    Both (K + 1,), 0 for DDIM; the states that count are at the times told to the network.
+    """
+    a, v = marginals(table, schedule)
+    alpha, sigma = jax.vmap(schedule.alpha)(table.times), jax.vmap(schedule.sigma)(table.times)
+    return a - jnp.append(alpha, 1), v - jnp.append(sigma**2, 0)

@@ -47,7 +47,7 @@ def check_family(cls: type[AbstractFamily], **options: Any) -> None:
     """The contract of `samplerzoo.families`, for `cls(steps, times=..., **options)`.
 
     1. It is an AbstractFamily, and a final one: nothing derives from it.
-    2. It is made for any number of steps and for each stride, on every kind of schedule.
+    2. It is made for any number of steps and for each stride, which sets its times.
     3. Its table has that many rows, its times fall strictly inside (0, t_max], and all is finite.
     4. Its start is a valid sampler: exact Gaussian data come out near the data's mean and spread.
     5. Any values of its floating-point arrays give a finite table.
@@ -68,6 +68,10 @@ def check_family(cls: type[AbstractFamily], **options: Any) -> None:
             moved = _move(family, scale)
             what = f"parameters of the order of {scale:g}"
             _check_table(cls, _table(cls, moved, schedule), schedule, 7, what)
+    first, other = (_table(cls, _make(cls, 7, s, options), CosineVP()).times for s in STRIDES)
+    _rule(not np.allclose(first, other), cls, "must follow the stride it is given as times")
+    arrays = jax.tree.leaves(eqx.filter(family, eqx.is_array))
+    _rule(all(map(eqx.is_inexact_array, arrays)), cls, "must hold floating-point arrays only")
     _check_derivatives(cls, family)
     _check_start(cls, _make(cls, 20, "linear", options))
 

@@ -22,11 +22,11 @@ from ..artifact import (
 from ..evaluate import baselines, make_table, search_key
 from ..families import AbstractFamily
 from ..report import save_curve, save_samples
-from ..search import Diverged, SearchState, adam, finish, search, skipped, start
+from ..search import Diverged, SearchState, adam, descend, finish, skipped, start
 from ..table import StepTable
 from ._common import Failed, phrase, resuming, sentence
 from ._load import Setup
-from ._show import print_result, progress, score
+from ._show import print_result, progress, score_rows
 
 
 def execute(folder: Path, config: Config, setup: Setup, quiet: bool, as_json: bool) -> None:
@@ -53,7 +53,7 @@ def _search(folder: Path, config: Config, setup: Setup, quiet: bool) -> SearchSt
     optimiser = adam(config.iterations, config.learning_rate)
     state = load_checkpoint(folder, start(setup.family, setup.free, optimiser))
     cut_log(folder, int(state.step))
-    steps = search(
+    steps = descend(
         setup.family,
         state,
         setup.model,
@@ -107,7 +107,7 @@ def _finish(folder: Path, config: Config, setup: Setup, state: SearchState, quie
     rows, shown = [], {}
     with progress(tables.items(), "evaluate", quiet) as bar:
         for name, table in bar:
-            found, shown[name] = score(
+            found, shown[name] = score_rows(
                 name, table, setup.model, setup.features, setup.references,
                 n=config.n, seed=config.seed, show=48,
             )  # fmt: skip

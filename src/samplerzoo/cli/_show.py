@@ -10,7 +10,7 @@ import numpy as np
 import scipy.stats
 from tqdm import tqdm
 
-from ..evaluate import evaluate
+from ..evaluate import score
 from ..table import StepTable
 from ._common import Failed, phrase
 
@@ -28,17 +28,14 @@ def progress(work: Iterable | int, label: str, quiet: bool, initial: int = 0) ->
     )
 
 
-def score(
+def score_rows(
     name: str, table: StepTable, *model_and_features: Any, n: int, seed: int, show: int = 0
 ) -> tuple[list[dict[str, Any]], np.ndarray]:
     """A sampler's scores, one row for each feature space, and its first `show` samples."""
     try:
-        scores, samples = evaluate(table, *model_and_features, n=n, seed=seed, show=show)
-    except ValueError as error:  # from linear algebra on NaN
-        raise Failed(
-            f"{name} cannot be scored: {phrase(error)}. Its samples or their features seem not "
-            "to be finite."
-        ) from error
+        scores, samples = score(table, *model_and_features, n=n, seed=seed, show=show)
+    except ValueError as error:
+        raise Failed(f"{name} cannot be scored: {phrase(error)}.") from error
     rows = [
         {"sampler": name, "nfe": table.nfe, "features": features, **values, "n": n, "seed": seed}
         for features, values in scores.items()

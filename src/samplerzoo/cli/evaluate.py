@@ -48,13 +48,13 @@ def evaluate(targets, steps, n, seeds, model, data, features, as_json: bool, qui
         from ..features import extract
 
         references = {name: extract(phi, images) for name, phi in extractors.items()}
-    from ._show import print_json, progress, score, text_table
+    from ._show import print_json, progress, score_rows, text_table
 
     rows = []
     work = [(name, table, seed) for name, table in tables for seed in seeds]
     with progress(work, "evaluate", quiet) as bar:
         for name, table, seed in bar:
-            rows += score(name, table, loaded, extractors, references, n=n, seed=seed)[0]
+            rows += score_rows(name, table, loaded, extractors, references, n=n, seed=seed)[0]
     if as_json:
         print_json({"model": model, "rows": rows})
     else:

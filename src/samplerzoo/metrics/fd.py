@@ -4,10 +4,12 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import ArrayLike, Float
 
+from ._check import check_features
+
 
 def frechet_distance(x: Float[ArrayLike, "N d"], y: Float[ArrayLike, "M d"]) -> float:
     """`|m_x - m_y|^2 + tr(C_x + C_y - 2 (C_x C_y)^{1/2})`; with Inception features, the FID."""
-    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    x, y = check_features(x), check_features(y)
     gap = x.mean(0) - y.mean(0)
     left, right = np.atleast_2d(np.cov(x, rowvar=False)), np.atleast_2d(np.cov(y, rowvar=False))
     # tr (C_x C_y)^{1/2} is the nuclear norm of C_x^{1/2} C_y^{1/2}, exact for singular C too.

@@ -1,0 +1,35 @@
+"""The main promise, at full size: the defaults search a much better sampler in about a minute."""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("family", "share"), [("rddim", 1 / 3), ("gddim", 1 / 6)])
+def test_defaults(family, share, tmp_path):
+    start = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "samplerzoo", "search", "--family", family, "--json", "--quiet"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    took = time.monotonic() - start
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    fd = {(row["sampler"], row["features"]): row["fd"] for row in result["rows"]}
+    for features in (result["report_features"], result["search_features"]):
+        assert fd[family, features] <= share * fd["ddim-linear", features]
+        others = [v for (s, f), v in fd.items() if f == features and s != family]
+        assert fd[family, features] < min(others)
+    assert {row["n"] for row in result["rows"]} == {10_000}
+    assert {row["nfe"] for row in result["rows"]} == {10}
+    for picture in result["pictures"]:
+        pixels = np.asarray(Image.open(tmp_path / picture))
+        assert pixels.shape[0] > 300
+        assert pixels.std() > 20
+    assert took < 90, f"{took:.0f} s"
