@@ -12,9 +12,7 @@ from samplerzoo import (
     GDDIM,
     CosineVP,
     DiffusionModel,
-    DiscreteVP,
     LinearVP,
-    RectifiedFlow,
     StepTable,
     Times,
     run,
@@ -22,14 +20,8 @@ from samplerzoo import (
 )
 from samplerzoo.engine import draw
 from samplerzoo.testing import gaussian_model
+from schedules import MAKERS
 
-MAKERS = {
-    "discrete": lambda: DiscreteVP.from_betas(np.linspace(1e-4, 0.02, 1000)),
-    "linear": LinearVP,
-    "cosine": CosineVP,
-    "edm": EDM,
-    "flow": RectifiedFlow,
-}
 WEIGHTS = np.random.default_rng(0).normal(size=(3, 3))
 
 depths = pytest.mark.parametrize("depth", [1, 2, 3, 6])

@@ -9,26 +9,16 @@ import pytest
 from samplerzoo import (
     DDIM,
     DDPM,
-    EDM,
     GDDIM,
     RDDIM,
     CosineVP,
     DiffusionModel,
-    DiscreteVP,
-    LinearVP,
-    RectifiedFlow,
     Times,
     free_parameters,
     sample,
 )
+from schedules import MAKERS
 
-MAKERS = {
-    "discrete": lambda: DiscreteVP.from_betas(np.linspace(1e-4, 0.02, 1000)),
-    "linear": LinearVP,
-    "cosine": CosineVP,
-    "edm": EDM,
-    "flow": RectifiedFlow,
-}
 SIGNAL = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
 
 strides = pytest.mark.parametrize("stride", ["linear", "quadratic"])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from samplerzoo import EDM, CosineVP, DiffusionModel, DiscreteVP, LinearVP, RectifiedFlow
+from samplerzoo import CosineVP, DiffusionModel
+from schedules import MAKERS
 
 # What a network that knows the truth puts out, written out for each prediction type.
 OUTPUTS = {
@@ -14,13 +15,6 @@ OUTPUTS = {
     "x0": lambda x0, eps, alpha, sigma: x0,
     "v": lambda x0, eps, alpha, sigma: alpha * eps - sigma * x0,
     "flow": lambda x0, eps, alpha, sigma: eps - x0,
-}
-MAKERS = {
-    "discrete": lambda: DiscreteVP.from_betas(np.linspace(1e-4, 0.02, 1000)),
-    "linear": LinearVP,
-    "cosine": CosineVP,
-    "edm": EDM,
-    "flow": RectifiedFlow,
 }
 
 types = pytest.mark.parametrize("prediction", OUTPUTS)

@@ -7,15 +7,9 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from samplerzoo import EDM, CosineVP, DiscreteVP, LinearVP, RectifiedFlow
+from schedules import MAKERS
 
 BETAS = np.linspace(1e-4, 0.02, 1000)
-MAKERS = {
-    "discrete": lambda: DiscreteVP.from_betas(BETAS),
-    "linear": LinearVP,
-    "cosine": CosineVP,
-    "edm": EDM,
-    "flow": RectifiedFlow,
-}
 VP = ("discrete", "linear", "cosine")
 
 every = pytest.mark.parametrize("name", MAKERS)

@@ -8,14 +8,10 @@ import pytest
 
 from samplerzoo import (
     DDIM,
-    EDM,
     GDDIM,
     RDDIM,
     CosineVP,
     DiffusionModel,
-    DiscreteVP,
-    LinearVP,
-    RectifiedFlow,
     StepTable,
     Times,
     departure,
@@ -23,14 +19,7 @@ from samplerzoo import (
     run,
 )
 from samplerzoo.engine import draw
-
-MAKERS = {
-    "discrete": lambda: DiscreteVP.from_betas(np.linspace(1e-4, 0.02, 1000)),
-    "linear": LinearVP,
-    "cosine": CosineVP,
-    "edm": EDM,
-    "flow": RectifiedFlow,
-}
+from schedules import MAKERS
 
 
 def levels(schedule, grid):
