@@ -28,14 +28,15 @@ results: $(VENV)/installed
 clean:
 	rm -rf $(VENV)
 
-$(VENV)/bin/python:
+$(VENV)/made:
 	@test -n "$(PYTHON)" || { echo "samplerzoo needs Python 3.11 or newer; none was found on PATH (or give PYTHON=...)." >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
 
-$(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/installed: $(VENV)/made pyproject.toml constraints.txt
 	$(PIP) -e .
 	@touch $@
 
-$(VENV)/installed-$(EXTRAS): $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/installed-$(EXTRAS): $(VENV)/made pyproject.toml constraints.txt
 	$(PIP) -e ".[$(EXTRAS)]"
 	@touch $(VENV)/installed $@

@@ -65,7 +65,9 @@ def test_images_are_turned_to_the_colours_of_the_model(tmp_path):
 def test_arrays_of_any_shape_are_data(tmp_path):
     points = np.random.default_rng(0).normal(size=(20, 2))
     np.savez(tmp_path / "points.npz", points)
-    np.testing.assert_array_equal(read(tmp_path / "points.npz", (2,)), points.astype(np.float32))
+    np.testing.assert_array_equal(
+        read(tmp_path / "points.npz", (2,), None), points.astype(np.float32)
+    )
     write_folder(tmp_path / "images", pixels(GREY))
     with pytest.raises(ValueError, match=r"shape \(2,\); give an \.npz"):
         read(tmp_path / "images", (2,))
@@ -76,7 +78,7 @@ def test_arrays_of_any_shape_are_data(tmp_path):
     [
         ({"x": np.zeros((3, 8, 6, 1)), "y": np.zeros(3)}, "2 arrays and none called 'images'"),
         ({}, "0 arrays"),
-        ({"x": np.full((3, *GREY), 0.5)}, "never negative"),
+        ({"x": np.full((3, *GREY), 0.5)}, "lie in [-1, 1]"),
         ({"x": np.full((3, *GREY), np.nan)}, "not finite"),
         ({"x": np.full((3, *GREY), -np.inf)}, "not finite"),
         ({"x": np.full((3, *GREY), -1e300)}, "not finite"),
@@ -149,11 +151,11 @@ def test_damaged_files_give_a_sentence_or_images(data, tmp_path_factory):
 
 def test_check_brings_bytes_into_range():
     images = pixels(GREY)
-    np.testing.assert_allclose(check(images, "x", GREY), images / 127.5 - 1, atol=1e-6)
+    np.testing.assert_allclose(check(images, "x", GREY, (-1.0, 1.0)), images / 127.5 - 1, atol=1e-6)
     with pytest.raises(ValueError, match="int32"):
-        check(images.astype(np.int32), "x", GREY)
+        check(images.astype(np.int32), "x", GREY, None)
     with pytest.raises(ValueError, match="object"):
-        check(np.full((3, *GREY), None), "x", GREY)
+        check(np.full((3, *GREY), None), "x", GREY, None)
 
 
 @given(

@@ -29,7 +29,7 @@ def test_defaults(family, share, tmp_path):
     assert {row["n"] for row in result["rows"]} == {10_000}
     assert {row["nfe"] for row in result["rows"]} == {10}
     for picture in result["pictures"]:
-        pixels = np.asarray(Image.open(tmp_path / picture))
+        pixels = np.asarray(Image.open(tmp_path / result["run"] / picture))
         assert pixels.shape[0] > 300
         assert pixels.std() > 20
     assert took < 90, f"{took:.0f} s"

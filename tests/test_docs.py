@@ -28,14 +28,16 @@ def ids(page: Path) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=ids)
-def test_python_blocks(page, tmp_path, monkeypatch):
+def test_python_blocks(page, tmp_path, monkeypatch, capsys):
+    """They run, and print what their comments say."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("builtins.print", lambda *values: None)
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         code = "\n".join(blocks(page, "python"))
         namespace: dict = {"__name__": "page"}
         exec(compile(code, str(page), "exec"), namespace)
-    assert len(namespace) > 2
+    printed = " ".join(capsys.readouterr().out.split())
+    for promised in re.findall(r"^ *print\(.*\)  # (.*)$", code, re.MULTILINE):
+        assert promised in printed
 
 
 @pytest.mark.slow

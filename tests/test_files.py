@@ -323,7 +323,7 @@ def test_any_text_is_an_option(text):
         ("0.5", 0.5),
         ("'0.5'", "0.5"),
         ("true", True),
-        ("True", "True"),
+        ("True", True),
         ("[1, 2.5]", [1, 2.5]),
         ("", ""),
         ("a=b", "a=b"),

@@ -6,9 +6,11 @@ A run is a folder: `config.toml` is written first and holds everything needed to
 
 import dataclasses
 import importlib.metadata
+import inspect
 import json
 import math
 import platform
+import shlex
 import tomllib
 import types
 import typing
@@ -30,10 +32,15 @@ TIMES = tuple(stride + mode for stride in STRIDES for mode in ("", "-searched", 
 _PACKAGES = ("samplerzoo", "jax", "jaxlib", "equinox", "optax", "numpy")
 
 
-def versions() -> dict[str, str]:
-    """Python's version and those of the packages that decide a run's numbers."""
-    packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
+def versions(*more: str) -> dict[str, str]:
+    """Python's version and those of the packages that decide a run's numbers, and `more`."""
+    packages = {name: importlib.metadata.version(name) for name in (*_PACKAGES, *more)}
     return {"python": platform.python_version(), **packages}
+
+
+def resuming(folder: Path) -> str:
+    """The command that goes on with a run."""
+    return f"samplerzoo resume {shlex.quote(str(folder))}"
 
 
 def fits(value: Any, kind: Any) -> bool:
@@ -41,6 +48,8 @@ def fits(value: Any, kind: Any) -> bool:
 
     An annotation that is not a type accepts everything.
     """
+    if kind is inspect.Parameter.empty:
+        return True
     origin, members = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return any(fits(value, member) for member in members)
@@ -67,7 +76,11 @@ def type_name(kind: Any) -> str:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """Everything a search depends on; `config.toml` holds these fields."""
+    """Everything a search depends on; `config.toml` holds these fields.
+
+    `directory` is where modules of `python:` references are looked for; `hashes` are those of the
+    data and of their features, `versions` those of packages.
+    """
 
     family: str = "rddim"
     family_options: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -85,6 +98,8 @@ class Config:
     n: int = 10_000
     seed: int = 0
     checkpoint_every: float = 5.0
+    directory: str = dataclasses.field(default_factory=lambda: str(Path.cwd()))
+    hashes: dict[str, str] = dataclasses.field(default_factory=dict)
     versions: dict[str, str] = dataclasses.field(default_factory=versions)
 
     def __post_init__(self):
@@ -170,7 +185,7 @@ def load_sampler(path: Path) -> tuple[StepTable, dict]:
     Raises ValueError, naming the file, where it is missing, damaged or something else.
     """
     if not path.is_file():
-        raise ValueError(f"There is no {path}; `samplerzoo resume {path.parent}` finishes a run.")
+        raise ValueError(f"There is no {path}; `{resuming(path.parent)}` finishes a run.")
     tensors, metadata = read_tensors(path)
     if metadata.get("format") != FORMAT:
         raise ValueError(
@@ -233,6 +248,6 @@ def load_result(folder: Path) -> dict | None:
             raise ValueError("It holds no rows.")
     except ValueError as error:
         raise ValueError(
-            f"{path} is damaged; remove it, and `samplerzoo resume {folder}` makes it again."
+            f"{path} is damaged; remove it, and `{resuming(folder)}` makes it again."
         ) from error
     return result

@@ -10,6 +10,7 @@ import functools
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from ._types import Key, State
@@ -17,9 +18,11 @@ from .model import DiffusionModel
 from .table import StepTable
 
 
-def draw(key: Key, n: Int[Array, ""] | int, shape: tuple[int, ...]) -> State:
+def draw(
+    key: Key, n: Int[Array, ""] | int, shape: tuple[int, ...], dtype: DTypeLike = float
+) -> State:
     """The noise that a sample with this key meets at state `x_n`: `n = 0` is where it starts."""
-    return jax.random.normal(jax.random.fold_in(key, n), shape)
+    return jax.random.normal(jax.random.fold_in(key, n), shape, dtype)
 
 
 def run(table: StepTable, model: DiffusionModel, x: State, key: Key) -> State:
@@ -28,7 +31,10 @@ def run(table: StepTable, model: DiffusionModel, x: State, key: Key) -> State:
     # The states in progress lie in a ring: x_{n+1+d} in slot (n + d) mod depth. It is the small
     # rows that turn, so that the states stay where they are and are updated in place.
     turn = (jnp.arange(depth)[None, :] - jnp.arange(steps)[:, None]) % depth
-    clean, noise = (jnp.take_along_axis(c, turn, 1) for c in (table.clean, table.noise))
+    inside = jnp.arange(depth)[None, :] < steps - jnp.arange(steps)[:, None]
+    clean, noise = (
+        jnp.take_along_axis(jnp.where(inside, c, 0), turn, 1) for c in (table.clean, table.noise)
+    )
 
     @functools.partial(eqx.filter_checkpoint, prevent_cse=False)
     def advance(x, sums, n, keep, time, clean, noise, fresh):
@@ -37,7 +43,7 @@ def run(table: StepTable, model: DiffusionModel, x: State, key: Key) -> State:
         x = sums[slot] * keep[slot] + clean[slot] * x0 + noise[slot] * eps
         sums = sums * keep.reshape(-1, *(1,) * x.ndim)
         sums = sums + jnp.multiply.outer(clean, x0) + jnp.multiply.outer(noise, eps)
-        return x + fresh * draw(key, n + 1, x.shape), sums
+        return x + fresh * draw(key, n + 1, x.shape, x.dtype), sums
 
     def step(carry, row):
         return advance(*carry, *row), None
@@ -47,8 +53,9 @@ def run(table: StepTable, model: DiffusionModel, x: State, key: Key) -> State:
     keep = ((turn != depth - 1) & (jnp.arange(steps) > 0)[:, None]).astype(x.dtype)
     rows = (jnp.arange(steps), keep, table.times, clean, noise, table.fresh)
     sums = jnp.broadcast_to(x, (depth, *x.shape))
-    (x, _), _ = jax.lax.scan(step, (x, sums), rows)
-    return x
+    (x, sums), _ = jax.lax.scan(step, (x, sums), rows)
+    # The sum keeps XLA from laying out the cotangent of `sums`, else a constant 0, beside them.
+    return x + 0 * jnp.sum(sums, axis=0)
 
 
 def sample(

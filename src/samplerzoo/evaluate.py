@@ -17,6 +17,8 @@ from .schedule import AbstractSchedule
 from .table import StepTable
 
 Extractors = Mapping[str, Callable[[Array], Array]]
+Metric = Callable[[Float[np.ndarray, "N d"], Float[np.ndarray, "M d"]], float]
+METRICS: dict[str, Metric] = {"fd": frechet_distance, "kid": kernel_distance}
 
 
 @eqx.filter_jit
@@ -40,6 +42,8 @@ def stream(
     batch: int = 1000,
 ) -> Iterator[tuple[Float[np.ndarray, "b ..."], dict[str, Float[np.ndarray, "b d"]]]]:
     """The first `n` samples of `key`'s series with their features, a batch at a time."""
+    if n < 1 or batch < 1:
+        raise ValueError(f"n is {n} and batch {batch}; they must be at least 1.")
     size = min(batch, n)
     for first in range(0, n, size):
         chunk = _chunk(table, model, dict(features), key, jnp.asarray(first), size)
@@ -63,18 +67,16 @@ def score(
     seed: int,
     batch: int = 1000,
     show: int = 0,
+    metrics: Mapping[str, Metric] = METRICS,
 ) -> tuple[dict[str, dict[str, float]], Float[np.ndarray, "show ..."]]:
-    """`{features: {"fd": ..., "kid": ...}}` of `n` samples, and the first `show` of them."""
+    """`{features: {metric: ...}}` of `n` samples, and the first `show` of the samples."""
     shown, chunks = [], []
     for samples, found in stream(table, model, report_key(seed), n, features, batch):
         shown.append(samples[: max(0, show - sum(map(len, shown)))])
         chunks.append(found)
     whole = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in features}
     scores = {
-        name: {
-            "fd": frechet_distance(whole[name], references[name]),
-            "kid": kernel_distance(whole[name], references[name]),
-        }
+        name: {m: metric(whole[name], references[name]) for m, metric in metrics.items()}
         for name in features
     }
     return scores, np.concatenate(shown)

@@ -41,6 +41,10 @@ class DiffusionModel(eqx.Module):
     clip: tuple[float, float] | None = eqx.field(static=True, default=(-1.0, 1.0))
 
     def __check_init__(self):
+        if not self.shape or min(self.shape) < 1:
+            raise ValueError(f"The shape is {self.shape}; one or more positive sizes are needed.")
+        if self.clip is not None and not self.clip[0] < self.clip[1]:
+            raise ValueError(f"clip is {self.clip}; it must be (low, high) with low below high.")
         if self.prediction not in PREDICTIONS:
             raise ValueError(
                 f"The prediction type is {self.prediction!r}; it must be one of "

@@ -1,8 +1,8 @@
 """What the commands share: their options, and errors as sentences."""
 
+import ast
 import inspect
 import os
-import shlex
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -69,7 +69,9 @@ def _lock(folder: Path) -> Iterator[None]:
 
 def resuming(folder: Path) -> str:
     """The command that goes on with a run."""
-    return f"samplerzoo resume {shlex.quote(str(folder))}"
+    from ..artifact import resuming
+
+    return resuming(folder)
 
 
 def phrase(error: Exception) -> str:
@@ -90,7 +92,7 @@ debug_option = click.option("--debug", is_flag=True, help="Show tracebacks.", ex
 
 
 def pairs(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict:
-    """`key=value` options as a dict, values read as TOML where they are and as strings else."""
+    """`key=value` options as a dict, values read as TOML or Python, else as strings."""
     found = {}
     for value in values:
         key, equals, text = value.partition("=")
@@ -101,11 +103,14 @@ def pairs(_context: click.Context, _parameter: click.Parameter, values: tuple[st
 
 
 def _value(text: str) -> Any:
-    try:
-        found = tomllib.loads(f"x = {text}")
-    except (ValueError, RecursionError):
-        return text
-    return found["x"] if len(found) == 1 else text
+    for read in (lambda: tomllib.loads(f"x = {text}"), lambda: {"x": ast.literal_eval(text)}):
+        try:
+            found = read()
+        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+            continue
+        if len(found) == 1:
+            return found["x"]
+    return text
 
 
 def numbers(_context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
@@ -147,5 +152,9 @@ def construct(cls: type, what: str, fixed: dict[str, Any], options: dict[str, An
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
     try:
         return cls(**fixed, **options)
-    except TypeError as error:
-        raise ValueError(f"{what} cannot be made of these options: {error}.") from error
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{what} cannot be made: {type(error).__name__}: {phrase(error)}."
+        ) from error

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from .._files import digest
 from ..artifact import Config
 from ..data import check, read
 from ..families import AbstractFamily, free_parameters
@@ -47,18 +48,34 @@ def load_setup(config: Config) -> Setup:
         )
     kernel_class = load("kernels", config.kernel, AbstractKernel)
     kernel = construct(kernel_class, f"The kernel {config.kernel!r}", {}, config.kernel_options)
-    images = load_data(config.data, model.shape)
+    images = load_data(config.data, model)
     names = dict.fromkeys((config.features, config.report_features))
     features = {name: load_features(name, model.shape) for name in names}
-    references = {name: extract(phi, images) for name, phi in features.items()}
+    references = {name: load_reference(name, phi, images) for name, phi in features.items()}
     searched = config.features
     objective = Objective(features[searched], kernel, references[searched])
     return Setup(family, free, model, objective, features, references, images)
 
 
+def hashes(setup: Setup) -> dict[str, str]:
+    """The SHA-256 of the data and of their features, which tell extractors apart too."""
+    arrays = {"data": setup.images, **setup.references}
+    return {name: digest(jnp.asarray(array)) for name, array in arrays.items()}
+
+
+def load_reference(name: str, features: Callable, images: np.ndarray) -> np.ndarray:
+    """The features of the data, all finite."""
+    reference = extract(features, images)
+    if not np.all(np.isfinite(reference)):
+        raise ValueError(f"The features {name!r} of the data are not all finite (NaN or inf).")
+    return reference
+
+
 def load_model(name: str) -> DiffusionModel:
     """A registered model, or one behind `python:`, whose network fits its shape."""
-    model = _call(resolve("models", name), f"The model {name!r}")
+    model = resolve("models", name)
+    if not isinstance(model, DiffusionModel):
+        model = _call(model, f"The model {name!r}")
     if not isinstance(model, DiffusionModel):
         raise ValueError(f"The model {name!r} is a {type(model).__name__}, not a DiffusionModel.")
     x, t = jnp.zeros(model.shape), jnp.asarray(model.schedule.t_max)
@@ -76,6 +93,11 @@ def load_model(name: str) -> DiffusionModel:
             f"samples of shape {model.shape}; it must be {model.shape} (or {wide}, with learned "
             "variance)."
         )
+    if not all(np.all(np.isfinite(part)) for part in eqx.filter_jit(model)(x, t)):
+        raise ValueError(
+            f"The model {name!r} estimates numbers that are not finite at its first time, "
+            f"t_max = {model.schedule.t_max:g}; an eps prediction needs alpha(t_max) > 0 there."
+        )
     return model
 
 
@@ -92,17 +114,18 @@ def load_family(
     return construct(cls, f"The family {name!r}", fixed, options)
 
 
-def load_data(name: str, shape: tuple[int, ...]) -> np.ndarray:
+def load_data(name: str, model: DiffusionModel) -> np.ndarray:
     """A registered data set, an array behind `python:`, or a folder, zip or .npz of images."""
+    shape, clip = model.shape, model.clip
     if not name.startswith("python:") and name not in entries("datasets"):
         path = Path(name)
         if not path.exists():
             known = ", ".join(entries("datasets"))
             raise ValueError(f"{name!r} is neither a file or folder nor a data set ({known}).")
-        return read(path, shape)
+        return read(path, shape, clip)
     data = _call(resolve("datasets", name), f"The data {name!r}")
     try:
-        return check(np.asarray(data), name, shape)
+        return check(np.asarray(data), name, shape, clip)
     except TypeError as error:
         raise ValueError(f"The data {name!r} are not an array of numbers: {error}.") from error
 
@@ -110,7 +133,7 @@ def load_data(name: str, shape: tuple[int, ...]) -> np.ndarray:
 def load_features(name: str, shape: tuple[int, ...]) -> Callable[[Array], Array]:
     """A feature extractor that maps a sample of the model's shape to a vector."""
     features = resolve("features", name)
-    if inspect.isclass(features) or (inspect.isfunction(features) and not _takes_sample(features)):
+    if not name.startswith("python:") or not _takes_sample(features):
         features = _call(features, f"The feature extractor {name!r}")
     try:
         out = eqx.filter_eval_shape(features, jnp.zeros(shape))
@@ -127,15 +150,17 @@ def load_features(name: str, shape: tuple[int, ...]) -> Callable[[Array], Array]
     return features
 
 
-def _takes_sample(function: Callable) -> bool:
-    """Whether a function has a parameter without default: then it is the extractor itself."""
-    parameters = inspect.signature(function).parameters.values()
+def _takes_sample(found: Any) -> bool:
+    """Whether something has a parameter without default: then it is the extractor itself."""
+    if inspect.isclass(found):
+        return False
+    parameters = inspect.signature(found).parameters.values()
     return any(p.default is p.empty and p.kind is not p.VAR_KEYWORD for p in parameters)
 
 
 def _call(found: Any, what: str) -> Any:
-    """What a function or class without arguments makes; anything else as it is."""
-    if not (inspect.isclass(found) or inspect.isfunction(found)):
+    """What a callable without arguments makes; anything else as it is."""
+    if not callable(found):
         return found
     try:
         return found()

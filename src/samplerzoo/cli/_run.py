@@ -5,10 +5,8 @@ import time
 from contextlib import redirect_stdout
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 
-from .._files import digest
 from ..artifact import (
     Config,
     append_log,
@@ -25,7 +23,7 @@ from ..report import save_curve, save_samples
 from ..search import Diverged, SearchState, adam, descend, finish, skipped, start
 from ..table import StepTable
 from ._common import Failed, phrase, resuming, sentence
-from ._load import Setup
+from ._load import Setup, hashes
 from ._show import print_result, progress, score_rows
 
 
@@ -45,7 +43,7 @@ def execute(folder: Path, config: Config, setup: Setup, quiet: bool, as_json: bo
             f"{folder} cannot be written ({phrase(error)}); what was saved before is whole, and "
             f"`{resuming(folder)}` goes on from it."
         ) from error
-    print_result(result, as_json)
+    print_result(result, folder, as_json)
 
 
 def _search(folder: Path, config: Config, setup: Setup, quiet: bool) -> SearchState:
@@ -125,12 +123,9 @@ def _finish(folder: Path, config: Config, setup: Setup, state: SearchState, quie
         "rows": rows,
         "skipped_steps": skipped(state),
         "search_seconds": round(sum(line["seconds"] for line in log), 1),
-        "hashes": {
-            **{name: digest(phi) for name, phi in setup.features.items()},
-            "data": digest(jnp.asarray(setup.images)),
-        },
+        "hashes": hashes(setup),
         "run": str(folder),
-        "pictures": [str(folder / name) for name in ("samples.png", "curve.png")],
+        "pictures": ["samples.png", "curve.png"],
     }
     save_result(folder, result)
     return result

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -29,11 +30,11 @@ def progress(work: Iterable | int, label: str, quiet: bool, initial: int = 0) ->
 
 
 def score_rows(
-    name: str, table: StepTable, *model_and_features: Any, n: int, seed: int, show: int = 0
+    name: str, table: StepTable, *model_and_features: Any, n: int, seed: int, **options: Any
 ) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """A sampler's scores, one row for each feature space, and its first `show` samples."""
+    """A sampler's scores, one row for each feature space, and the samples to show."""
     try:
-        scores, samples = score(table, *model_and_features, n=n, seed=seed, show=show)
+        scores, samples = score(table, *model_and_features, n=n, seed=seed, **options)
     except ValueError as error:
         raise Failed(f"{name} cannot be scored: {phrase(error)}.") from error
     rows = [
@@ -48,10 +49,10 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-def print_result(result: dict, as_json: bool) -> None:
-    """A run's result: JSON, or its table and where the pictures are."""
+def print_result(result: dict, folder: Path, as_json: bool) -> None:
+    """The result of the run in a folder: JSON, or its table and where the pictures are."""
     if as_json:
-        print_json(result)
+        print_json({**result, "run": str(folder)})
         return
     roles = {
         result["report_features"]: "not searched",
@@ -59,7 +60,7 @@ def print_result(result: dict, as_json: bool) -> None:
     }
     click.echo(text_table(result["rows"], roles))
     click.echo("\nFD and KID: smaller is better. " + gain(result))
-    click.echo(f"Samples {result['pictures'][0]}, curve {result['pictures'][1]}")
+    click.echo("Pictures: " + ", ".join(str(folder / name) for name in result["pictures"]))
 
 
 def gain(result: dict) -> str:
@@ -77,39 +78,43 @@ def gain(result: dict) -> str:
 
 
 def text_table(rows: Sequence[dict[str, Any]], roles: dict[str, str] | None = None) -> str:
-    """Rows as text: a line for a sampler and NFE, columns FD and KID for each feature space.
+    """Rows as text: a line for a sampler and NFE, the metrics' columns for each feature space.
 
     Several seeds are shown by their mean and the half-width of its 95% interval (Student's t).
     """
+    known = {"sampler", "nfe", "features", "n", "seed"}
+    metrics = [name for name in rows[0] if name not in known]
+    found: dict[tuple, dict[tuple, list[float]]] = {}
+    for row in rows:
+        line = found.setdefault((row["sampler"], row["nfe"]), {})
+        for metric in metrics:
+            line.setdefault((row["features"], metric), []).append(row[metric])
     spaces = list(dict.fromkeys(row["features"] for row in rows))
-    lines = list(dict.fromkeys((row["sampler"], row["nfe"]) for row in rows))
-    heads = [f"{s} ({roles[s]})" if roles and s in roles else s for s in spaces]
-    titles = [f"{metric} {head}" for head in heads for metric in ("FD", "KID")]
-    cells = [["sampler", "NFE", *titles]]
-    for sampler, nfe in lines:
-        line = [sampler, str(nfe)]
-        for space in spaces:
-            for metric, digits in (("fd", 2), ("kid", 4)):
-                values = [
-                    row[metric]
-                    for row in rows
-                    if (row["sampler"], row["nfe"], row["features"]) == (sampler, nfe, space)
-                ]
-                line.append(_interval(values, digits))
-        cells.append(line)
+    cells = [["sampler", "NFE", *[metric.upper() for metric in metrics] * len(spaces)]]
+    for (sampler, nfe), line in found.items():
+        values = [_interval(line[s, metric], metric) for s in spaces for metric in metrics]
+        cells.append([sampler, str(nfe), *values])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    over = [" " * (widths[0] + 2 + widths[1])]
+    for n, space in enumerate(spaces):
+        head = f"{space} ({roles[space]})" if roles else space
+        first, last = 2 + n * len(metrics), 1 + (n + 1) * len(metrics)
+        # Two more blanks before each feature space, whose name stands over its columns.
+        rest = sum(widths[first + 1 : last + 1]) + 2 * (last - first)
+        widths[first] = max(widths[first] + 2, len(head) - rest)
+        over.append(head.rjust(widths[first] + rest))
     text = [
         "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
         for line in cells
     ]
-    seeds = sorted({row["seed"] for row in rows})
-    counts = sorted({row["n"] for row in rows})
     rule = "-" * len(text[0])
+    counts, seeds = (sorted({row[name] for row in rows}) for name in ("n", "seed"))
     foot = f"n = {', '.join(map(str, counts))}; seed {', '.join(map(str, seeds))}"
-    return "\n".join([text[0], rule, *text[1:], rule, foot])
+    return "\n".join(["  ".join(over), text[0], rule, *text[1:], rule, foot])
 
 
-def _interval(values: Sequence[float], digits: int) -> str:
+def _interval(values: Sequence[float], metric: str) -> str:
+    digits = 2 if metric == "fd" else 4
     mean = f"{np.mean(values):.{digits}f}"
     if len(values) < 2:
         return mean

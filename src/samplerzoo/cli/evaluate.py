@@ -1,5 +1,7 @@
 """samplerzoo evaluate"""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import click
@@ -18,10 +20,11 @@ from ._common import Wrong, check_seeds, debug_option, json_option, numbers, qui
 @click.option("--data", help="Data.  [default: the runs', or digits]")
 @click.option("--features", help="Feature spaces, separated by commas.  [default: the runs', or "
               "digits-cnn,digits-mlp]")  # fmt: skip
+@click.option("--metrics", default="fd,kid", show_default=True, help="Metrics, likewise.")
 @json_option
 @quiet_option
 @debug_option
-def evaluate(targets, steps, n, seeds, model, data, features, as_json: bool, quiet: bool):
+def evaluate(targets, steps, n, seeds, model, data, features, metrics, as_json, quiet):
     """Score samplers on one model with the same n and seeds.
 
     A target is the folder of a run, or a family by name: `ddim` stands for both of its strides,
@@ -32,29 +35,33 @@ def evaluate(targets, steps, n, seeds, model, data, features, as_json: bool, qui
     check_seeds(*seeds)
     with usage():
         from ..artifact import Config
-        from ._load import load_data, load_features, load_model
+        from ..registry import load
+        from ._load import load_data, load_features, load_model, load_reference
 
-        targets = list(dict.fromkeys(targets))
+        targets = list(dict.fromkeys(target.rstrip("/") for target in targets))
         runs = [Config.load(Path(t)) for t in targets if _is_run(t)]
+        sys.path[:0] = dict.fromkeys(run.directory for run in runs)
         model = model or _common(runs, "model", "digits")
         loaded = load_model(model)
         if not runs and model != "digits" and not (data and features):
             raise Wrong(f"The model {model!r} has no default --data and --features; give them.")
-        images = load_data(data or _common(runs, "data", "digits"), loaded.shape)
+        images = load_data(data or _common(runs, "data", "digits"), loaded)
         spaces = (features or _common(runs, "features", "digits-cnn") + "," + _common(
             runs, "report_features", "digits-mlp")).split(",")  # fmt: skip
-        extractors = {space: load_features(space, loaded.shape) for space in spaces}
-        tables = [pair for target in targets for pair in _tables(target, steps, loaded)]
-        from ..features import extract
-
-        references = {name: extract(phi, images) for name, phi in extractors.items()}
+        extractors = {s.strip(): load_features(s.strip(), loaded.shape) for s in spaces}
+        references = {name: load_reference(name, phi, images) for name, phi in extractors.items()}
+        scores = {name.strip(): load("metrics", name.strip()) for name in metrics.split(",")}
+        pairs = [pair for target in targets for pair in _tables(target, steps, loaded)]
+        tables = {(name, table.nfe): table for name, table in pairs}
     from ._show import print_json, progress, score_rows, text_table
 
     rows = []
-    work = [(name, table, seed) for name, table in tables for seed in seeds]
-    with progress(work, "evaluate", quiet) as bar:
+    work = [(name, table, seed) for (name, _), table in tables.items() for seed in seeds]
+    with redirect_stdout(sys.stderr), progress(work, "evaluate", quiet) as bar:
         for name, table, seed in bar:
-            rows += score_rows(name, table, loaded, extractors, references, n=n, seed=seed)[0]
+            rows += score_rows(
+                name, table, loaded, extractors, references, n=n, seed=seed, metrics=scores
+            )[0]
     if as_json:
         print_json({"model": model, "rows": rows})
     else:

@@ -1,5 +1,7 @@
 """samplerzoo sample"""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import click
@@ -31,10 +33,12 @@ def sample(run: Path, n: int, seed: int, out: Path):
 
         config = Config.load(run)
         table, _ = load_sampler(run / "sampler.safetensors")
+        sys.path.insert(0, config.directory)
         model = load_model(config.model)
         if out.suffix == ".png" and not is_image(model.shape):
             raise Wrong(f"Samples of shape {model.shape} are no pictures; give an --out in .npz.")
-    samples = draw_samples(table, model, report_key(seed), n)
+    with redirect_stdout(sys.stderr):
+        samples = draw_samples(table, model, report_key(seed), n)
     _warn_of_nan(samples)
     try:
         if out.suffix == ".png":

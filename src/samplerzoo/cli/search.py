@@ -1,5 +1,6 @@
 """samplerzoo search"""
 
+import dataclasses
 from contextlib import suppress
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def search(out: Path | None, as_json: bool, quiet: bool, **given):
         config = _config(given)
         if out is not None:
             _refuse_taken(out)
-        from ._load import load_setup
+        from ._load import hashes, load_setup
 
         setup = load_setup(config)
         folder = out or _fresh(f"{config.family}-{config.steps}-")
@@ -70,13 +71,14 @@ def search(out: Path | None, as_json: bool, quiet: bool, **given):
     with working_on(folder):
         with usage():
             _refuse_taken(folder)  # by another process, meanwhile
+            config = dataclasses.replace(config, hashes=hashes(setup))
             config.save(folder)
         execute(folder, config, setup, quiet, as_json)
 
 
 def _config(given: dict):
     """The configuration, with the digits' data and features where the model is theirs."""
-    from ..artifact import Config
+    from ..artifact import Config, versions
     from ..registry import entries
 
     digits = {"data": "digits", "features": "digits-cnn", "report_features": "digits-mlp"}
@@ -90,7 +92,17 @@ def _config(given: dict):
         given[name] = given[name] or default
     if not given["data"].startswith("python:") and given["data"] not in entries("datasets"):
         given["data"] = str(Path(given["data"]).absolute())
-    return Config(**given)
+    return Config(**given, versions=versions(*_plugins(given)))
+
+
+def _plugins(given: dict) -> set[str]:
+    """The distributions of all named parts that come from one."""
+    from ..registry import entries
+
+    groups = {"family": "families", "kernel": "kernels", "model": "models", "data": "datasets",
+              "features": "features", "report_features": "features"}  # fmt: skip
+    points = [p for part, group in groups.items() for p in entries(group).get(given[part], [])]
+    return {point.dist.name for point in points if point.dist}
 
 
 def _refuse_taken(folder: Path) -> None:

@@ -4,67 +4,68 @@ import io
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
+Shape: TypeAlias = tuple[int, ...]
+Range: TypeAlias = tuple[float, float] | None
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
-def read(path: Path, shape: tuple[int, ...]) -> Float[np.ndarray, "N ..."]:
+def read(path: Path, shape: Shape, clip: Range = (-1.0, 1.0)) -> Float[np.ndarray, "N ..."]:
     """The images at `path` (a folder, a .zip or an .npz), each of the given shape.
 
-    A shape (H, W, 1) reads images in grey, (H, W, 3) in colour. Raises ValueError where there is
-    no image, or one cannot be read or has another size.
+    A shape (H, W, 1) reads images in grey, (H, W, 3) in colour. `clip` is the model's
+    range, which floats must lie in, or None. Raises ValueError where there is no image, or one
+    cannot be read or has another size.
     """
     if path.is_dir():
-        return from_folder(path, shape)
+        return from_folder(path, shape, clip)
     if not path.exists():
         raise ValueError(f"There is no folder or file {path}.")
     if path.suffix == ".npz":
-        return from_npz(path, shape)
+        return from_npz(path, shape, clip)
     if zipfile.is_zipfile(path):
-        return from_zip(path, shape)
+        return from_zip(path, shape, clip)
     raise ValueError(f"{path} is neither a folder, a zip of images nor an .npz file.")
 
 
-def from_folder(path: Path, shape: tuple[int, ...]) -> Float[np.ndarray, "N ..."]:
+def from_folder(path: Path, shape: Shape, clip: Range) -> Float[np.ndarray, "N ..."]:
     """All images below a folder, in the order of their paths."""
     files = sorted(p for p in path.rglob("*") if _is_image(p) and p.is_file())
-    return _decode(((str(p), p.read_bytes()) for p in files), path, shape)
+    return _decode(((str(p), p.read_bytes()) for p in files), path, shape, clip)
 
 
-def from_zip(path: Path, shape: tuple[int, ...]) -> Float[np.ndarray, "N ..."]:
+def from_zip(path: Path, shape: Shape, clip: Range) -> Float[np.ndarray, "N ..."]:
     """All images in a zip, in the order of their names."""
     with zipfile.ZipFile(path) as archive:
         names = sorted(n for n in archive.namelist() if _is_image(Path(n)))
-        return _decode(((f"{path}:{n}", _unpack(archive, n)) for n in names), path, shape)
+        return _decode(((f"{path}:{n}", _unpack(archive, n)) for n in names), path, shape, clip)
 
 
-def from_npz(path: Path, shape: tuple[int, ...]) -> Float[np.ndarray, "N ..."]:
+def from_npz(path: Path, shape: Shape, clip: Range) -> Float[np.ndarray, "N ..."]:
     """The array `images` of an .npz file, or its only one.
 
-    (N, H, W, C), or (N, H, W) for grey; integers 0..255 or floats in [-1, 1].
+    (N, H, W, C), or (N, H, W) for grey; integers 0..255 or floats in the range.
     """
     images = _load_npz(path)
-    if np.issubdtype(images.dtype, np.floating) and images.size and np.min(images) >= 0:
-        raise ValueError(
-            f"The floats of {path} are never negative, so they are not in [-1, 1]; give uint8, or "
-            "2 x - 1 for numbers in [0, 1]."
-        )
     if images.ndim == len(shape) and shape[-1] == 1:
         images = images[..., None]
-    return check(images, str(path), shape)
+    return check(images, str(path), shape, clip)
 
 
-def check(images: np.ndarray, source: str, shape: tuple[int, ...]) -> Float[np.ndarray, "N ..."]:
+def check(images: np.ndarray, source: str, shape: Shape, clip: Range) -> Float[np.ndarray, "N ..."]:
     """The images as float32, if there are two at least, of the given shape and finite.
 
-    Integers 0..255 (uint8) are brought to [-1, 1].
+    Integers 0..255 (uint8) are brought to the range `clip`, [-1, 1] if it is None; floats must
+    lie in it, and use its negative half.
     """
     if images.dtype == np.uint8:
-        images = images.astype(np.float32) / 127.5 - 1
+        low, high = clip or (-1.0, 1.0)
+        images, clip = low + (high - low) / 255 * images.astype(np.float32), None
     if not np.issubdtype(images.dtype, np.floating):
         raise ValueError(f"The data of {source} are {images.dtype}; uint8 or floats are needed.")
     if images.ndim == 0 or images.shape[1:] != shape:
@@ -77,6 +78,12 @@ def check(images: np.ndarray, source: str, shape: tuple[int, ...]) -> Float[np.n
         images = images.astype(np.float32)
     if not np.all(np.isfinite(images)):
         raise ValueError(f"The data of {source} hold numbers that are not finite (NaN or inf).")
+    low, high = clip or (-np.inf, np.inf)
+    if np.min(images) < low - 1e-3 or np.max(images) > high + 1e-3 or (low < 0 <= np.min(images)):
+        raise ValueError(
+            f"The data of {source} lie in [{np.min(images):g}, {np.max(images):g}] where the "
+            f"model's lie in [{low:g}, {high:g}]; give uint8, or floats of that range."
+        )
     return images
 
 
@@ -116,7 +123,7 @@ def _plain(error: Exception) -> str:
 
 
 def _decode(
-    files: Iterable[tuple[str, bytes]], source: Path, shape: tuple[int, ...]
+    files: Iterable[tuple[str, bytes]], source: Path, shape: Shape, clip: Range
 ) -> Float[np.ndarray, "N ..."]:
     if len(shape) != 3 or shape[-1] not in (1, 3):
         raise ValueError(f"Images cannot be read for a model of shape {shape}; give an .npz.")
@@ -138,4 +145,4 @@ def _decode(
         images.append(pixels.reshape(shape))
     if not images:
         raise ValueError(f"There is no image in {source} (looked for {' '.join(SUFFIXES)}).")
-    return check(np.stack(images).astype(np.float32) / 127.5 - 1, str(source), shape)
+    return check(np.stack(images), str(source), shape, clip)
