@@ -17,7 +17,7 @@ test: $(VENV)/installed-$(EXTRAS)
 lint: $(VENV)/installed-$(EXTRAS)
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
-	$(RUN) pyright
+	$(RUN) pyright --pythonpath $(VENV)/bin/python
 
 bench: $(VENV)/installed-$(EXTRAS)
 	$(RUN) pytest -s benchmarks --benchmark-json=benchmarks/latest.json
