@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     )
     from .metrics import frechet_distance as frechet_distance, kernel_distance as kernel_distance
     from .model import DiffusionModel as DiffusionModel, Estimate as Estimate
-    from .objective import Objective as Objective
+    from .objective import Objective as Objective, value_and_slope as value_and_slope
     from .ode import solve_ode as solve_ode
     from .schedule import (
         EDM as EDM,
@@ -63,7 +63,7 @@ _HOMES = {
     "kernels": "AbstractKernel Linear Polynomial RBF RationalQuadratic mmd",
     "metrics": "frechet_distance kernel_distance",
     "model": "DiffusionModel Estimate",
-    "objective": "Objective",
+    "objective": "Objective value_and_slope",
     "ode": "solve_ode",
     "schedule": "AbstractSchedule CosineVP DiscreteVP EDM LinearVP RectifiedFlow",
     "search": "Diverged SearchState adam descend finish start",

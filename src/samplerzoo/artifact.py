@@ -93,6 +93,7 @@ class Config:
     kernel: str = "linear"
     kernel_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     batch: int = 512
+    microbatch: int | None = None
     iterations: int = 300
     learning_rate: float = 0.03
     n: int = 10_000
@@ -114,6 +115,10 @@ class Config:
         for name, least in {"steps": 1, "batch": 2, "iterations": 1, "n": 2, "seed": 0}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+        if self.microbatch is not None and (self.microbatch < 1 or self.batch % self.microbatch):
+            raise ValueError(
+                f"microbatch is {self.microbatch}; it must divide the batch, {self.batch}."
+            )
         if self.seed > MAX_SEED:
             raise ValueError(f"seed is {self.seed}; it must be at most {MAX_SEED}.")
         if not self.checkpoint_every >= 0:
@@ -128,7 +133,8 @@ class Config:
 
     def save(self, folder: Path) -> None:
         """Write config.toml."""
-        write(folder / "config.toml", tomli_w.dumps(dataclasses.asdict(self)).encode())
+        given = {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
+        write(folder / "config.toml", tomli_w.dumps(given).encode())
 
     @classmethod
     def load(cls, folder: Path) -> "Config":

@@ -10,6 +10,7 @@ import functools
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
@@ -27,35 +28,85 @@ def draw(
 
 def run(table: StepTable, model: DiffusionModel, x: State, key: Key) -> State:
     """One sample: from the state `x` at the first time through all rows of the table."""
-    steps, depth = table.nfe, table.depth
-    # The states in progress lie in a ring: x_{n+1+d} in slot (n + d) mod depth. It is the small
-    # rows that turn, so that the states stay where they are and are updated in place.
-    turn = (jnp.arange(depth)[None, :] - jnp.arange(steps)[:, None]) % depth
-    inside = jnp.arange(depth)[None, :] < steps - jnp.arange(steps)[:, None]
-    clean, noise = (
-        jnp.take_along_axis(jnp.where(inside, c, 0), turn, 1) for c in (table.clean, table.noise)
+    advance = functools.partial(eqx.filter_checkpoint, prevent_cse=False)(_advance(model, key))
+    (x, sums), _ = jax.lax.scan(
+        lambda carry, row: (advance(*carry, *row), None), _start(table, x), _rows(table, x.dtype)
     )
-
-    @functools.partial(eqx.filter_checkpoint, prevent_cse=False)
-    def advance(x, sums, n, keep, time, clean, noise, fresh):
-        x0, eps = model(x, time)
-        slot = n % depth
-        x = sums[slot] * keep[slot] + clean[slot] * x0 + noise[slot] * eps
-        sums = sums * keep.reshape(-1, *(1,) * x.ndim)
-        sums = sums + jnp.multiply.outer(clean, x0) + jnp.multiply.outer(noise, eps)
-        return x + fresh * draw(key, n + 1, x.shape, x.dtype), sums
-
-    def step(carry, row):
-        return advance(*carry, *row), None
-
-    # Before row n writes to it, the slot of x_n is emptied; all are before the first row, so
-    # that they may start with anything.
-    keep = ((turn != depth - 1) & (jnp.arange(steps) > 0)[:, None]).astype(x.dtype)
-    rows = (jnp.arange(steps), keep, table.times, clean, noise, table.fresh)
-    sums = jnp.broadcast_to(x, (depth, *x.shape))
-    (x, sums), _ = jax.lax.scan(step, (x, sums), rows)
     # The sum keeps XLA from laying out the cotangent of `sums`, else a constant 0, beside them.
     return x + 0 * jnp.sum(sums, axis=0)
+
+
+def run_keeping(
+    table: StepTable, model: DiffusionModel, x: State, key: Key
+) -> tuple[State, Float[Array, "K ..."]]:
+    """As `run`, with the states that the network saw: all that `pull_back` needs."""
+    advance = _advance(model, key)
+    (x, _), states = jax.lax.scan(
+        lambda carry, row: (advance(*carry, *row), carry[0]),
+        _start(table, x),
+        _rows(table, x.dtype),
+    )
+    return x, states
+
+
+def pull_back(
+    table: StepTable, model: DiffusionModel, states: Float[Array, "K ..."], key: Key, out: State
+) -> StepTable:
+    """What `jax.vjp` of `run` gives for the table, from the kept states and a cotangent `out`.
+
+    It costs K recomputations and K input-gradients of the network.
+    """
+    advance = _advance(model, key)
+    (fixed, free), back = jax.vjp(lambda t: _rows(t, out.dtype), table)
+    any_sums = jnp.zeros((table.depth, *out.shape), out.dtype)  # a step is linear in them
+
+    def step(outs, row):
+        x, fixed, free = row
+        _, pull = jax.vjp(lambda x, sums, free: advance(x, sums, fixed, free), x, any_sums, free)
+        *outs, out_free = pull(tuple(outs))
+        return tuple(outs), out_free
+
+    _, out_free = jax.lax.scan(step, (out, any_sums), (states, fixed, free), reverse=True)
+    no = jax.tree.map(lambda a: np.zeros(a.shape, jax.dtypes.float0), fixed)
+    return back((no, out_free))[0]
+
+
+def _rows(table: StepTable, dtype: DTypeLike) -> tuple[tuple, tuple]:
+    """The rows as the loop meets them: what is fixed (n, what is kept), and the table's numbers.
+
+    The states in progress lie in a ring: x_{n+1+d} in slot (n + d) mod depth. It is the small rows
+    that turn, so that the states stay where they are and are updated in place. Before row n writes
+    to it, the slot of x_n is emptied; all are before the first row, so they may start as anything.
+    """
+    steps, depth = table.nfe, table.depth
+    n = jnp.arange(steps)
+    turn = (jnp.arange(depth)[None, :] - n[:, None]) % depth
+    inside = jnp.arange(depth)[None, :] < steps - n[:, None]
+    clean, noise = (
+        jnp.take_along_axis(jnp.where(inside, c, 0), turn, 1).astype(dtype)
+        for c in (table.clean, table.noise)
+    )
+    kept = (turn != depth - 1) & (n > 0)[:, None]
+    return (n, kept), (table.times, clean, noise, table.fresh.astype(dtype))
+
+
+def _start(table: StepTable, x: State) -> tuple[State, Float[Array, "depth ..."]]:
+    return x, jnp.broadcast_to(x, (table.depth, *x.shape))
+
+
+def _advance(model: DiffusionModel, key: Key):
+    """One row: the next state, and the states in progress."""
+
+    def advance(x, sums, fixed, free):
+        (n, kept), (time, clean, noise, fresh) = fixed, free
+        kept, slot = kept.astype(x.dtype), n % len(sums)
+        x0, eps = model(x, time)
+        after = sums[slot] * kept[slot] + clean[slot] * x0 + noise[slot] * eps
+        sums = sums * kept.reshape(-1, *(1,) * x.ndim)
+        sums = sums + jnp.multiply.outer(clean, x0) + jnp.multiply.outer(noise, eps)
+        return after + fresh * draw(key, n + 1, x.shape, x.dtype), sums
+
+    return advance
 
 
 def sample(
@@ -65,11 +116,13 @@ def sample(
 
     Every sample draws from its own key, so a sample does not depend on those computed beside it.
     """
-    schedule = model.schedule
-    spread = schedule.sigma(jnp.asarray(schedule.t_max, table.times.dtype))
+    return jax.vmap(lambda index: run(table, model, *begin(table, model, key, index)))(indices)
 
-    def one(index):
-        own = jax.random.fold_in(key, index)
-        return run(table, model, spread * draw(own, 0, model.shape), own)
 
-    return jax.vmap(one)(indices)
+def begin(
+    table: StepTable, model: DiffusionModel, key: Key, index: Int[Array, ""]
+) -> tuple[State, Key]:
+    """Where sample number `index` of the series starts, and its own key."""
+    own = jax.random.fold_in(key, index)
+    spread = model.schedule.sigma(jnp.asarray(model.schedule.t_max, table.times.dtype))
+    return spread * draw(own, 0, model.shape), own

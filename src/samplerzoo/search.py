@@ -12,7 +12,7 @@ from ._types import Key
 from .engine import sample
 from .families import AbstractFamily
 from .model import DiffusionModel
-from .objective import Objective
+from .objective import Objective, value_and_slope
 
 PATIENCE = 10  # skipped steps in a row that end a search
 
@@ -65,23 +65,31 @@ def descend(
     key: Key,
     batch: int,
     iterations: int,
+    microbatch: int | None = None,
 ) -> Iterator[tuple[SearchState, float]]:
     """Steps from `state` up to step number `iterations`: each new state and its batch's KID.
 
     Step n draws its batch from `fold_in(key, n)`, so a search continued from any state is the
-    search that was never interrupted. A step with a gradient that is not finite leaves the
-    parameters alone; PATIENCE of them in a row raise Diverged.
+    search that was never interrupted. With `microbatch`, a divisor of the batch, the network sees
+    so many samples at a time, and the gradient is still that of the whole batch. A step with a
+    gradient that is not finite leaves the parameters alone; PATIENCE in a row raise Diverged.
     """
     optimiser = optax.apply_if_finite(optimiser, PATIENCE)
 
     @eqx.filter_jit
     def advance(state, family, model, objective):
-        def loss(parameters):
-            table = eqx.combine(parameters, family).table(model.schedule)
-            indices = jnp.arange(batch)
-            return objective(sample(table, model, jax.random.fold_in(key, state.step), indices))
-
-        kid, gradient = jax.value_and_grad(loss)(state.parameters)
+        own = jax.random.fold_in(key, state.step)
+        table, back = jax.vjp(
+            lambda parameters: eqx.combine(parameters, family).table(model.schedule),
+            state.parameters,
+        )
+        if microbatch is None:
+            kid, slope = jax.value_and_grad(
+                lambda table: objective(sample(table, model, own, jnp.arange(batch)))
+            )(table)
+        else:
+            kid, slope = value_and_slope(objective, table, model, own, batch, microbatch)
+        (gradient,) = back(slope)
         updates, opt_state = optimiser.update(gradient, state.optimiser, state.parameters)
         parameters = optax.apply_updates(state.parameters, updates)
         return SearchState(parameters, opt_state, state.step + 1), kid

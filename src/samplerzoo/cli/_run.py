@@ -60,6 +60,7 @@ def _search(folder: Path, config: Config, setup: Setup, quiet: bool) -> SearchSt
         search_key(config.seed),
         config.batch,
         config.iterations,
+        config.microbatch,
     )
     bar = progress(config.iterations, f"search {config.family}", quiet, initial=int(state.step))
     smooth, saved, before = None, time.monotonic(), time.monotonic()

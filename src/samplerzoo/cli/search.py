@@ -41,6 +41,8 @@ from ._common import (
 @click.option("-k", "kernel_options", multiple=True, callback=pairs, metavar="KEY=VALUE",
               help="An option of the kernel, such as degree=3; repeatable.")  # fmt: skip
 @click.option("--batch", default=512, show_default=True, help="Samples a step.")
+@click.option("--microbatch", type=int, help="Samples through the network at a time, a divisor of "
+              "the batch; the gradient is the whole batch's.  [default: the batch]")  # fmt: skip
 @click.option("--iterations", default=300, show_default=True, help="Steps of the optimiser.")
 @click.option("--learning-rate", default=0.03, show_default=True, help="Adam's first rate.")
 @click.option("--n", default=10_000, show_default=True, help="Samples scored at the end.")
