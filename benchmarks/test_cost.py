@@ -13,7 +13,15 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from samplerzoo import GDDIM, RDDIM, Linear, Objective, free_parameters, sample
+from samplerzoo import (
+    GDDIM,
+    RDDIM,
+    Linear,
+    Objective,
+    free_parameters,
+    sample,
+    value_and_slope,
+)
 from samplerzoo.features import Pixels
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
@@ -32,9 +40,9 @@ def seconds(run, rounds: int = 7) -> float:
     return min(times)
 
 
-def bare(model):
+def bare(model, batch=BATCH):
     """Compiled forward, and forward with input-gradient, of the network on one batch."""
-    x, t = jax.random.normal(jax.random.key(0), (BATCH, *model.shape)), jnp.asarray(500.0)
+    x, t = jax.random.normal(jax.random.key(0), (batch, *model.shape)), jnp.asarray(500.0)
 
     def forward(network, x):
         return jax.vmap(network, (0, None))(x, t)
@@ -90,3 +98,28 @@ def test_search_step(benchmark, family, steps, width):
           f"{benchmark.stats.stats.min / limit:.2f}, compiled in {compile_seconds:.1f} s, "
           f"{memory / 1e6:.0f} MB")  # fmt: skip
     assert benchmark.stats.stats.min < 1.15 * limit
+
+
+@pytest.mark.parametrize("family", [RDDIM, GDDIM])
+@pytest.mark.parametrize("width", [32, 128])
+def test_microbatched_step(benchmark, family, width):
+    """The same gradient by four micro-batches, over the limit at the micro-batch."""
+    steps, part = 5, BATCH // 4
+    model = conv_model(width=width, depth=4)
+    forward, pullback = bare(model, part)
+    objective = Objective(Pixels(), Linear(), jax.random.normal(jax.random.key(1), (8, 3072)))
+    table = family(steps).table(model.schedule)
+    work = eqx.filter_jit(lambda *a: value_and_slope(*a, jax.random.key(0), BATCH, part))
+    compiled = work.lower(objective, table, model).compile()
+
+    def run():
+        return jax.block_until_ready(compiled(objective, table, model))
+
+    run()
+    limit = 4 * steps * (seconds(forward) + seconds(pullback))
+    benchmark.pedantic(run, rounds=3)
+    limit = min(limit, 4 * steps * (seconds(forward) + seconds(pullback)))
+    ratio = benchmark.stats.stats.min / limit
+    benchmark.extra_info.update(batch=BATCH, microbatch=part, width=width, step_over_limit=ratio)
+    print(f"\n{family.__name__} K=5 width={width}, 4 micro-batches: step / limit {ratio:.2f}")
+    assert ratio < 1.15
