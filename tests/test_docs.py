@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SMALL = {
     "search": ["--iterations", "2", "--batch", "8", "--n", "50", "--quiet"],
-    "evaluate": ["--n", "50", "--quiet"],
+    "evaluate": ["--n", "50", "--steps", "3", "--seeds", "0", "--quiet"],
 }
 
 

@@ -20,16 +20,16 @@ LAYERS = [
     ["_types", "_files", "registry"],
     ["schedule", "kernels"],
     ["model", "table", "backbones", "features", "data"],
-    ["families", "metrics"],
+    ["families", "metrics", "process"],
     ["engine", "ode"],
-    ["objective", "evaluate", "artifact"],
+    ["objective", "evaluate", "artifact", "microbatch"],
     ["search", "report", "testing"],
     ["cli", "assets"],
     ["__main__"],
 ]
 # What a layer's order inside a row allows beside that: features are made of backbones' layers,
-# a run's files hold the state of a search, and the contract and reports score samplers.
-WITHIN = {("features", "backbones"), ("artifact", "search")}
+# a run's files hold the state of a search, and micro-batches are those of an objective.
+WITHIN = {("features", "backbones"), ("artifact", "search"), ("microbatch", "objective")}
 ALLOWED_REGISTRY = {"cli", "artifact", "testing"}
 CORE = ["schedule.py", "model.py", "table.py", "families", "engine.py", "objective.py", "search.py"]
 
@@ -91,7 +91,7 @@ def test_every_module_is_abstract_or_final(cls):
 def test_the_core_can_be_read_in_one_evening():
     paths = [p for name in CORE for p in ((SOURCE / name).rglob("*.py") if "." not in name
                                           else [SOURCE / name])]  # fmt: skip
-    assert sum(len(p.read_text().splitlines()) for p in paths) <= 870
+    assert sum(len(p.read_text().splitlines()) for p in paths) <= 865
 
 
 @pytest.mark.parametrize("name", samplerzoo.__all__)

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
         mmd as mmd,
     )
     from .metrics import frechet_distance as frechet_distance, kernel_distance as kernel_distance
+    from .microbatch import value_and_slope as value_and_slope
     from .model import DiffusionModel as DiffusionModel, Estimate as Estimate
-    from .objective import Objective as Objective, value_and_slope as value_and_slope
+    from .objective import Objective as Objective
     from .ode import solve_ode as solve_ode
+    from .process import departure as departure, marginals as marginals
     from .schedule import (
         EDM as EDM,
         AbstractSchedule as AbstractSchedule,
@@ -47,11 +49,7 @@ if TYPE_CHECKING:
         finish as finish,
         start as start,
     )
-    from .table import (
-        StepTable as StepTable,
-        departure as departure,
-        marginals as marginals,
-    )
+    from .table import StepTable as StepTable
 
 # Each public name and the module it lives in; the block above says the same to type checkers.
 _HOMES = {
@@ -61,13 +59,15 @@ _HOMES = {
     "families": "AbstractFamily DDIM DDPM GDDIM RDDIM Times free_parameters",
     "features": "extract",
     "kernels": "AbstractKernel Linear Polynomial RBF RationalQuadratic mmd",
+    "process": "departure marginals",
+    "microbatch": "value_and_slope",
     "metrics": "frechet_distance kernel_distance",
     "model": "DiffusionModel Estimate",
-    "objective": "Objective value_and_slope",
+    "objective": "Objective",
     "ode": "solve_ode",
     "schedule": "AbstractSchedule CosineVP DiscreteVP EDM LinearVP RectifiedFlow",
     "search": "Diverged SearchState adam descend finish start",
-    "table": "StepTable departure marginals",
+    "table": "StepTable",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}
 

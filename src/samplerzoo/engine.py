@@ -10,7 +10,6 @@ import functools
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
@@ -28,50 +27,17 @@ def draw(
 
 def run(table: StepTable, model: DiffusionModel, x: State, key: Key) -> State:
     """One sample: from the state `x` at the first time through all rows of the table."""
-    advance = functools.partial(eqx.filter_checkpoint, prevent_cse=False)(_advance(model, key))
+    advance = functools.partial(eqx.filter_checkpoint, prevent_cse=False)(advance_on(model, key))
     (x, sums), _ = jax.lax.scan(
-        lambda carry, row: (advance(*carry, *row), None), _start(table, x), _rows(table, x.dtype)
+        lambda carry, row: (advance(*carry, *row), None),
+        start_of(table, x),
+        turned_rows(table, x.dtype),
     )
     # The sum keeps XLA from laying out the cotangent of `sums`, else a constant 0, beside them.
     return x + 0 * jnp.sum(sums, axis=0)
 
 
-def run_keeping(
-    table: StepTable, model: DiffusionModel, x: State, key: Key
-) -> tuple[State, Float[Array, "K ..."]]:
-    """As `run`, with the states that the network saw: all that `pull_back` needs."""
-    advance = _advance(model, key)
-    (x, _), states = jax.lax.scan(
-        lambda carry, row: (advance(*carry, *row), carry[0]),
-        _start(table, x),
-        _rows(table, x.dtype),
-    )
-    return x, states
-
-
-def pull_back(
-    table: StepTable, model: DiffusionModel, states: Float[Array, "K ..."], key: Key, out: State
-) -> StepTable:
-    """What `jax.vjp` of `run` gives for the table, from the kept states and a cotangent `out`.
-
-    It costs K recomputations and K input-gradients of the network.
-    """
-    advance = _advance(model, key)
-    (fixed, free), back = jax.vjp(lambda t: _rows(t, out.dtype), table)
-    any_sums = jnp.zeros((table.depth, *out.shape), out.dtype)  # a step is linear in them
-
-    def step(outs, row):
-        x, fixed, free = row
-        _, pull = jax.vjp(lambda x, sums, free: advance(x, sums, fixed, free), x, any_sums, free)
-        *outs, out_free = pull(tuple(outs))
-        return tuple(outs), out_free
-
-    _, out_free = jax.lax.scan(step, (out, any_sums), (states, fixed, free), reverse=True)
-    no = jax.tree.map(lambda a: np.zeros(a.shape, jax.dtypes.float0), fixed)
-    return back((no, out_free))[0]
-
-
-def _rows(table: StepTable, dtype: DTypeLike) -> tuple[tuple, tuple]:
+def turned_rows(table: StepTable, dtype: DTypeLike) -> tuple[tuple, tuple]:
     """The rows as the loop meets them: what is fixed (n, what is kept), and the table's numbers.
 
     The states in progress lie in a ring: x_{n+1+d} in slot (n + d) mod depth. It is the small rows
@@ -90,11 +56,11 @@ def _rows(table: StepTable, dtype: DTypeLike) -> tuple[tuple, tuple]:
     return (n, kept), (table.times, clean, noise, table.fresh.astype(dtype))
 
 
-def _start(table: StepTable, x: State) -> tuple[State, Float[Array, "depth ..."]]:
+def start_of(table: StepTable, x: State) -> tuple[State, Float[Array, "depth ..."]]:
     return x, jnp.broadcast_to(x, (table.depth, *x.shape))
 
 
-def _advance(model: DiffusionModel, key: Key):
+def advance_on(model: DiffusionModel, key: Key):
     """One row: the next state, and the states in progress."""
 
     def advance(x, sums, fixed, free):

@@ -11,8 +11,9 @@ from jaxtyping import Array, Int, PyTree
 from ._types import Key
 from .engine import sample
 from .families import AbstractFamily
+from .microbatch import value_and_slope
 from .model import DiffusionModel
-from .objective import Objective, value_and_slope
+from .objective import Objective
 
 PATIENCE = 10  # skipped steps in a row that end a search
 

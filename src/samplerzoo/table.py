@@ -1,12 +1,10 @@
 """A sampler is a table of numbers: one row per network evaluation."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._types import Steps
-from .schedule import AbstractSchedule
 
 
 class StepTable(eqx.Module):
@@ -54,35 +52,3 @@ class StepTable(eqx.Module):
         """The same sampler with its rows padded by zeros to a greater depth."""
         pad = ((0, 0), (0, depth - self.depth))
         return StepTable(self.times, jnp.pad(self.clean, pad), jnp.pad(self.noise, pad), self.fresh)
-
-
-def marginals(table: StepTable, schedule: AbstractSchedule) -> tuple[Array, Array]:
-    """Mean factors `a` and variances `v` of the states, `q(x_n | x0) = N(a_n x0, v_n I)`.
-
-    The table is read as the non-Markovian process of Theorem 1 of the DDSS paper: each past
-    state enters with weight `mu = noise / sigma`, the data with what is left of `clean`. Both
-    arrays have shape (K + 1,) and end at the sample.
-    """
-    alpha, sigma = jax.vmap(schedule.alpha)(table.times), jax.vmap(schedule.sigma)(table.times)
-    steps = table.nfe
-    past = table.noise / sigma[:, None]
-    data = table.clean - past * alpha[:, None]
-    a = jnp.zeros(steps + 1).at[0].set(alpha[0])
-    weights = jnp.zeros((steps + 1, steps + 1)).at[0, 0].set(sigma[0])  # of the noises in x_n
-    for n in range(steps):
-        reach = min(table.depth, steps - n)
-        rows = slice(n + 1, n + 1 + reach)
-        a = a.at[rows].add(data[n, :reach] + past[n, :reach] * a[n])
-        weights = weights.at[rows].add(past[n, :reach, None] * weights[None, n])
-        weights = weights.at[n + 1, n + 1].add(table.fresh[n])
-    return a, jnp.sum(weights**2, axis=1)
-
-
-def departure(table: StepTable, schedule: AbstractSchedule) -> tuple[Array, Array]:
-    """How far a sampler has left the model's marginals: `a - alpha` and `v - sigma^2`.
-
-    Both (K + 1,), 0 for DDIM; the states that count are at the times told to the network.
-    """
-    a, v = marginals(table, schedule)
-    alpha, sigma = jax.vmap(schedule.alpha)(table.times), jax.vmap(schedule.sigma)(table.times)
-    return a - jnp.append(alpha, 1), v - jnp.append(sigma**2, 0)
