@@ -10,6 +10,7 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from .._types import Key
@@ -17,10 +18,25 @@ from .._types import Key
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
+def _apply(x: Array, kernel: Array, stride: int, pads, dilation: int = 1) -> Array:
+    steps, spread = (stride, stride), (dilation, dilation)
+    return jax.lax.conv_general_dilated(x, kernel, steps, pads, spread, dimension_numbers=_LAYOUT)
+
+
+def _turn(kernel: Array) -> Array:
+    """The kernel of the convolution that pulls a gradient back to the input."""
+    return jnp.transpose(kernel[::-1, ::-1], (0, 1, 3, 2))
+
+
+def _pull_to_kernel(x: Array, kernel: Array, out: Array, stride: int, pads) -> Array:
+    _, pull = jax.vjp(lambda k: _apply(x, k, stride, pads), kernel)
+    return pull(out)[0]
+
+
 @jax.custom_vjp
 def convolve(x: Float[Array, "N H W C"], kernel: Float[Array, "h w C D"]) -> Float[Array, "..."]:
     """A convolution of stride 1 with zero padding that keeps H and W (h and w are odd)."""
-    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=_LAYOUT)
+    return _apply(x, kernel, 1, "SAME")
 
 
 def _forward(x, kernel):
@@ -29,16 +45,35 @@ def _forward(x, kernel):
 
 def _backward(saved, out):
     x, kernel = saved
-    turned = jnp.transpose(kernel[::-1, ::-1], (0, 1, 3, 2))
-    to_x = jax.lax.conv_general_dilated(out, turned, (1, 1), "SAME", dimension_numbers=_LAYOUT)
-    _, to_kernel = jax.vjp(
-        lambda k: jax.lax.conv_general_dilated(x, k, (1, 1), "SAME", dimension_numbers=_LAYOUT),
-        kernel,
-    )
-    return to_x, to_kernel(out)[0]
+    return _apply(out, _turn(kernel), 1, "SAME"), _pull_to_kernel(x, kernel, out, 1, "SAME")
 
 
 convolve.defvjp(_forward, _backward)
+
+
+def _halve(
+    x: Float[Array, "N H W C"], kernel: Float[Array, "h w C D"], pad: tuple[int, int]
+) -> Float[Array, "..."]:
+    """A convolution of stride 2; `pad` zeros go before and after each image axis."""
+    return _apply(x, kernel, 2, (pad, pad))
+
+
+halve = jax.custom_vjp(_halve, nondiff_argnums=(2,))
+
+
+def _halve_forward(x, kernel, pad):
+    return halve(x, kernel, pad), (x, kernel)
+
+
+def _halve_backward(pad, saved, out):
+    x, kernel = saved
+    sizes = zip(kernel.shape[:2], x.shape[1:3], out.shape[1:3], strict=True)
+    pads = [(size - 1 - pad[0], n + pad[0] - 2 * m + 1) for size, n, m in sizes]
+    to_x = _apply(out, _turn(kernel), 1, pads, dilation=2)
+    return to_x, _pull_to_kernel(x, kernel, out, 2, (pad, pad))
+
+
+halve.defvjp(_halve_forward, _halve_backward)
 
 
 class Conv(eqx.Module):
@@ -54,6 +89,39 @@ class Conv(eqx.Module):
 
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "H W D"]:
         return convolve(x[None], self.kernel)[0] + self.bias[None, None, :]
+
+
+class HalvingConv(eqx.Module):
+    """A 3x3 convolution of one channels-last image that halves both its sides.
+
+    `pad` is how many zeros go before and after each side.
+    """
+
+    kernel: Float[Array, "h w C D"]
+    bias: Float[Array, "D"]
+    pad: tuple[int, int] = eqx.field(static=True)
+
+    def __init__(self, channels: int, out: int, pad: tuple[int, int], *, key: Key):
+        bound = (9 * channels) ** -0.5
+        self.kernel = jax.random.uniform(key, (3, 3, channels, out), minval=-1) * bound
+        self.bias = jnp.zeros(out)
+        self.pad = pad
+
+    def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "h w D"]:
+        return halve(x[None], self.kernel, self.pad)[0] + self.bias[None, None, :]
+
+
+def halve_by_mean(x: Float[Array, "H W C"]) -> Float[Array, "h w C"]:
+    """The means over blocks of 2x2 pixels."""
+    height, width, channels = x.shape
+    return jnp.mean(x.reshape(height // 2, 2, width // 2, 2, channels), (1, 3))
+
+
+def double(x: Float[Array, "H W C"]) -> Float[Array, "2*H 2*W C"]:
+    """Every pixel as a block of 2x2."""
+    height, width, channels = x.shape
+    blocks = jnp.broadcast_to(x[:, None, :, None], (height, 2, width, 2, channels))
+    return blocks.reshape(2 * height, 2 * width, channels)
 
 
 class Dense(eqx.Module):
@@ -80,13 +148,20 @@ class GroupNorm(eqx.Module):
 
     def __call__(self, x: Float[Array, "... C"]) -> Float[Array, "... C"]:
         channels = x.shape[-1]
+        exact = single(x.dtype)  # of the statistics
         pixels = x.reshape(-1, self.groups, channels // self.groups)
-        mean = jnp.mean(pixels, (0, 2))
-        variance = jnp.mean(pixels**2, (0, 2)) - mean**2
+        mean = jnp.mean(pixels.astype(exact), (0, 2))
+        variance = jnp.maximum(jnp.mean(pixels.astype(exact) ** 2, (0, 2)) - mean**2, 0)
         inverse = jnp.repeat(jax.lax.rsqrt(variance + self.eps), channels // self.groups)
-        scale = self.scale * inverse
-        offset = self.offset - jnp.repeat(mean, channels // self.groups) * scale
-        return (pixels.reshape(-1, channels) * scale[None] + offset[None]).reshape(x.shape)
+        scale = self.scale.astype(exact) * inverse
+        offset = self.offset.astype(exact) - jnp.repeat(mean, channels // self.groups) * scale
+        scale, offset = scale.astype(x.dtype)[None], offset.astype(x.dtype)[None]
+        return (pixels.reshape(-1, channels) * scale + offset).reshape(x.shape)
+
+
+def single(dtype: DTypeLike) -> DTypeLike:
+    """Single precision at least, for what half precision cannot hold."""
+    return dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32
 
 
 def time_embedding(t: Float[Array, ""], width: int, longest: float = 10_000.0) -> Array:

@@ -45,7 +45,8 @@ class ResidualMLP(eqx.Module):
         self.embedding = embedding
 
     def __call__(self, x: State, t: Scalar) -> State:
-        h, e = self.first(x.reshape(-1)), time_embedding(t, self.embedding)
+        h = self.first(x.reshape(-1))
+        e = time_embedding(t, self.embedding).astype(x.dtype)
         for block in self.blocks:
             h = block(h, e)
         normal = h * jax.lax.rsqrt(jnp.mean(h**2) + 1e-6)
