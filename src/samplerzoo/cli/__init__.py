@@ -7,7 +7,10 @@ import traceback
 import click
 
 from .evaluate import evaluate
+from .inspect import inspect
 from .list import list_
+from .pull import pull
+from .push import push
 from .resume import resume
 from .sample import sample
 from .search import search
@@ -22,7 +25,7 @@ def cli():
     """
 
 
-for command in (search, resume, sample, evaluate, list_, version):
+for command in (search, resume, sample, evaluate, inspect, push, pull, list_, version):
     cli.add_command(command)
 
 

@@ -35,6 +35,8 @@ def usage() -> Iterator[None]:
     try:
         with redirect_stdout(sys.stderr):
             yield
+    except ConnectionError as error:
+        raise Failed(sentence(error)) from error
     except (ValueError, OSError) as error:
         raise Wrong(sentence(error)) from error
 
@@ -87,7 +89,16 @@ def sentence(error: Exception) -> str:
 
 run_argument = click.argument("run", type=click.Path(path_type=Path))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
+
+
+def _silence(_context: click.Context, _parameter: click.Parameter, quiet: bool) -> bool:
+    """Tell the Hub's client too, which reads its environment when it is imported."""
+    if quiet or not sys.stderr.isatty():
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    return quiet
+
+
+quiet_option = click.option("--quiet", is_flag=True, callback=_silence, help="Show no progress.")
 debug_option = click.option("--debug", is_flag=True, help="Show tracebacks.", expose_value=False)
 
 
@@ -134,6 +145,22 @@ def check_seeds(*seeds: int) -> None:
     for seed in seeds:
         if not 0 <= seed <= MAX_SEED:
             raise Wrong(f"The seed is {seed}; it must lie between 0 and {MAX_SEED}.")
+
+
+def microbatch(
+    _context: click.Context, _parameter: click.Parameter, value: str
+) -> int | str | None:
+    """A number of samples, or `auto`."""
+    return int(value) if value and value.isdecimal() else value
+
+
+def check_hashes(config, now: dict[str, str]) -> None:
+    """Refuse to go on with another model, other data or other features than a run began with."""
+    if changed := [name for name, then in config.hashes.items() if then != now.get(name)]:
+        raise ValueError(
+            f"{' and '.join(changed)}: not what this run began with, so it cannot go on as if "
+            "nothing had changed; search again."
+        )
 
 
 def construct(cls: type, what: str, fixed: dict[str, Any], options: dict[str, Any]) -> Any:

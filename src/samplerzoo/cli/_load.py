@@ -1,5 +1,6 @@
 """From the names in a configuration to the objects they stand for."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +14,11 @@ from jaxtyping import Array, PyTree
 
 from .._files import digest
 from ..artifact import Config
+from ..backbones import Rounded
 from ..data import check, read
 from ..families import AbstractFamily, free_parameters
 from ..features import extract
+from ..hub import PREFIX, parse
 from ..kernels import AbstractKernel
 from ..model import DiffusionModel
 from ..objective import Objective
@@ -37,7 +40,7 @@ class Setup(NamedTuple):
 
 def load_setup(config: Config) -> Setup:
     """Everything a configuration names, checked against one another."""
-    model = load_model(config.model)
+    model = load_model(config.model, config.dtype)
     family = load_family(config.family, config.steps, config.times, model, config.family_options)
     stride, _, mode = config.times.partition("-")
     free = free_parameters(family, mode == "searched", mode == "decoupled")
@@ -58,9 +61,10 @@ def load_setup(config: Config) -> Setup:
 
 
 def hashes(setup: Setup) -> dict[str, str]:
-    """The SHA-256 of the data and of their features, which tell extractors apart too."""
+    """The SHA-256 of the model, of the data and of their features, which tell extractors apart."""
     arrays = {"data": setup.images, **setup.references}
-    return {name: digest(jnp.asarray(array)) for name, array in arrays.items()}
+    found = {name: digest(jnp.asarray(array)) for name, array in arrays.items()}
+    return {"model": digest(setup.model), **found}
 
 
 def load_reference(name: str, features: Callable, images: np.ndarray) -> np.ndarray:
@@ -71,13 +75,38 @@ def load_reference(name: str, features: Callable, images: np.ndarray) -> np.ndar
     return reference
 
 
-def load_model(name: str) -> DiffusionModel:
-    """A registered model, or one behind `python:`, whose network fits its shape."""
-    model = resolve("models", name)
+def load_run(name: str, *code: str) -> tuple[Path, Config]:
+    """The folder and the configuration of a run, or of one published as `hf:owner/name`.
+
+    Raises ValueError where one of the parts `code` of a published run is a `python:` reference.
+    """
+    if not name.startswith(PREFIX):
+        return Path(name), Config.load(Path(name))
+    from ..hub.runs import fetch_run, load_config, refuse_code
+
+    folder = fetch_run(parse(name))
+    config = load_config(folder)
+    refuse_code(config, *code)
+    return folder, config
+
+
+def load_model(name: str, dtype: str = "float32") -> DiffusionModel:
+    """A registered model, one behind `python:` or `hf:`, or a folder's; it fits its shape.
+
+    The network computes in the dtype given.
+    """
+    if name.startswith(PREFIX) or _is_folder(name):
+        from ..hub.models import load_model as load_checkpoint
+
+        model = load_checkpoint(name)
+    else:
+        model = resolve("models", name)
     if not isinstance(model, DiffusionModel):
         model = _call(model, f"The model {name!r}")
     if not isinstance(model, DiffusionModel):
         raise ValueError(f"The model {name!r} is a {type(model).__name__}, not a DiffusionModel.")
+    if dtype != "float32":
+        model = dataclasses.replace(model, network=Rounded(model.network, jnp.dtype(dtype)))
     x, t = jnp.zeros(model.shape), jnp.asarray(model.schedule.t_max)
     try:
         out = eqx.filter_eval_shape(model.network, x, t)
@@ -99,6 +128,26 @@ def load_model(name: str) -> DiffusionModel:
             f"t_max = {model.schedule.t_max:g}; an eps prediction needs alpha(t_max) > 0 there."
         )
     return model
+
+
+def pinned(name: str) -> str:
+    """A model's name as a run keeps it: at a commit of the Hub, or as an absolute path."""
+    if name.startswith(PREFIX):
+        from ..hub.models import pin_model
+
+        return str(pin_model(parse(name)))
+    return str(Path(name).absolute()) if _is_folder(name) else name
+
+
+def _is_folder(name: str) -> bool:
+    """Whether a model's name is a folder's. Raises ValueError for a path that leads to none."""
+    if name in entries("models") or name.startswith("python:"):
+        return False
+    if "/" in name and not Path(name).is_dir():
+        raise ValueError(
+            f"There is no folder {name!r}; a model on the Hub is written {PREFIX}owner/name."
+        )
+    return Path(name).is_dir()
 
 
 def load_family(

@@ -27,22 +27,24 @@ from ._common import Wrong, check_seeds, debug_option, json_option, numbers, qui
 def evaluate(targets, steps, n, seeds, model, data, features, metrics, as_json, quiet):
     """Score samplers on one model with the same n and seeds.
 
-    A target is the folder of a run, or a family by name: `ddim` stands for both of its strides,
-    `ddim-quadratic` for one.
+    A target is the folder of a run, one published as hf:owner/name, or a family by name: `ddim`
+    stands for both of its strides, `ddim-quadratic` for one.
     """
     if n < 2:
         raise Wrong(f"--n is {n}; it must be at least 2.")
     check_seeds(*seeds)
     with usage():
-        from ..artifact import Config
         from ..registry import load
-        from ._load import load_data, load_features, load_model, load_reference
+        from ._load import load_data, load_features, load_model, load_reference, load_run
 
         targets = list(dict.fromkeys(target.rstrip("/") for target in targets))
-        runs = [Config.load(Path(t)) for t in targets if _is_run(t)]
+        given = {"model": model, "data": data, "features": features, "report_features": features}
+        code = [part for part, name in given.items() if not name]
+        found = {t: load_run(t, *code) for t in targets if _is_run(t)}
+        runs = [config for _, config in found.values()]
         sys.path[:0] = dict.fromkeys(run.directory for run in runs)
         model = model or _common(runs, "model", "digits")
-        loaded = load_model(model)
+        loaded = load_model(model, _common(runs, "dtype", "float32"))
         if not runs and model != "digits" and not (data and features):
             raise Wrong(f"The model {model!r} has no default --data and --features; give them.")
         images = load_data(data or _common(runs, "data", "digits"), loaded)
@@ -51,7 +53,7 @@ def evaluate(targets, steps, n, seeds, model, data, features, metrics, as_json, 
         extractors = {s.strip(): load_features(s.strip(), loaded.shape) for s in spaces}
         references = {name: load_reference(name, phi, images) for name, phi in extractors.items()}
         scores = {name.strip(): load("metrics", name.strip()) for name in metrics.split(",")}
-        pairs = [pair for target in targets for pair in _tables(target, steps, loaded)]
+        pairs = [pair for target in targets for pair in _tables(target, steps, loaded, found)]
         tables = {(name, table.nfe): table for name, table in pairs}
     from ._show import print_json, progress, score_rows, text_table
 
@@ -70,8 +72,11 @@ def evaluate(targets, steps, n, seeds, model, data, features, metrics, as_json, 
 
 def _is_run(target: str) -> bool:
     """Whether a target is a folder; one called as a family is if there is a run in it."""
+    from ..hub import PREFIX
     from ..registry import entries
 
+    if target.startswith(PREFIX):
+        return True
     path = Path(target)
     return path.is_dir() and (target not in entries("families") or (path / "config.toml").exists())
 
@@ -86,7 +91,7 @@ def _common(runs: list, name: str, default: str) -> str:
     return values.pop() if values else default
 
 
-def _tables(target: str, steps: list[int], model) -> list:
+def _tables(target: str, steps: list[int], model, runs: dict) -> list:
     """The samplers that one target stands for, with their names."""
     from ..artifact import load_sampler
     from ..evaluate import make_table
@@ -94,8 +99,8 @@ def _tables(target: str, steps: list[int], model) -> list:
     from ..registry import entries
     from ._load import load_family
 
-    if _is_run(target):
-        return [(target.rstrip("/"), load_sampler(Path(target) / "sampler.safetensors")[0])]
+    if target in runs:
+        return [(target, load_sampler(runs[target][0] / "sampler.safetensors")[0])]
     name, _, stride = target.rpartition("-")
     if stride not in STRIDES or target in entries("families"):
         name, stride = target, ""

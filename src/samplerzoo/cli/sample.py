@@ -17,7 +17,8 @@ from ._common import Failed, Wrong, check_seeds, debug_option, phrase, run_argum
               help="A picture (.png), or an array (.npz: `samples`, float32).")  # fmt: skip
 @debug_option
 def sample(run: Path, n: int, seed: int, out: Path):
-    """Draw samples with the searched sampler of the folder RUN."""
+    """Draw samples with the searched sampler of the folder RUN, or of one on the Hub, as
+    hf:owner/name."""
     if n < 1:
         raise Wrong(f"--n is {n}; it must be at least 1.")
     check_seeds(seed)
@@ -26,15 +27,15 @@ def sample(run: Path, n: int, seed: int, out: Path):
     if not out.absolute().parent.is_dir():
         raise Wrong(f"--out is {str(out)!r}, but there is no folder {out.absolute().parent}.")
     with usage():
-        from ..artifact import Config, load_sampler
+        from ..artifact import load_sampler
         from ..evaluate import draw_samples, report_key
         from ..report import is_image, save_grid
-        from ._load import load_model
+        from ._load import load_model, load_run
 
-        config = Config.load(run)
+        run, config = load_run(run.as_posix(), "model")
         table, _ = load_sampler(run / "sampler.safetensors")
         sys.path.insert(0, config.directory)
-        model = load_model(config.model)
+        model = load_model(config.model, config.dtype)
         if out.suffix == ".png" and not is_image(model.shape):
             raise Wrong(f"Samples of shape {model.shape} are no pictures; give an --out in .npz.")
     with redirect_stdout(sys.stderr):

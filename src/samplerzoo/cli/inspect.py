@@ -1,0 +1,36 @@
+"""samplerzoo inspect"""
+
+import click
+
+from ._common import debug_option, json_option, usage
+
+
+@click.command()
+@click.argument("model", metavar="hf:OWNER/NAME|FOLDER")
+@json_option
+@debug_option
+def inspect(model: str, as_json: bool):
+    """Tell what a model is, and whether it is supported, before its weights are fetched.
+
+    The exit status is 0 where that could be told, whatever the answer.
+    """
+    with usage():
+        from ..hub.models import describe
+
+        found = describe(model)
+    if as_json:
+        from ._show import print_json
+
+        print_json(found)
+        return
+    for name, value in found.items():
+        click.echo(f"{name:<14} {_text(value)}")
+
+
+def _text(value) -> str:
+    """A value as one reads it."""
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "-"}[value]
+    if isinstance(value, tuple | list):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,7 @@
+"""Models and samplers on the Hugging Face Hub.
+
+`huggingface_hub` is imported where it is first needed: it is slow, and reads its environment
+(HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE, HF_TOKEN) then.
+"""
+
+from .reference import PREFIX as PREFIX, Reference as Reference, parse as parse

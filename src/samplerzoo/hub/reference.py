@@ -1,0 +1,36 @@
+"""Names of what lies on the Hub."""
+
+import re
+from typing import NamedTuple
+
+PREFIX = "hf:"
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class Reference(NamedTuple):
+    """A repository of models on the Hub, at a branch, tag or commit."""
+
+    repository: str
+    revision: str = "main"
+
+    def __str__(self) -> str:
+        return f"{PREFIX}{self.repository}@{self.revision}"
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the revision is a commit, which never changes."""
+        return bool(_COMMIT.fullmatch(self.revision))
+
+
+def parse(text: str) -> Reference:
+    """The reference that `hf:owner/name` or `hf:owner/name@revision` stands for.
+
+    Raises ValueError where the text does not look like that; the prefix may be absent.
+    """
+    name, at, revision = text.removeprefix(PREFIX).partition("@")
+    if not _NAME.fullmatch(name) or (at and not revision):
+        raise ValueError(
+            f"{text!r} must look like {PREFIX}owner/name or {PREFIX}owner/name@revision."
+        )
+    return Reference(name, revision or "main")
