@@ -12,7 +12,7 @@ demo: $(VENV)/installed
 	$(VENV)/bin/samplerzoo search --family rddim
 
 test: $(VENV)/installed-$(EXTRAS)
-	$(RUN) pytest
+	$(RUN) pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --benchmark-disable
 
 lint: $(VENV)/installed-$(EXTRAS)
 	$(RUN) ruff check .

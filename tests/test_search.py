@@ -24,7 +24,7 @@ from samplerzoo import (
     sample,
     start,
 )
-from samplerzoo.search import PATIENCE, descend, skipped
+from samplerzoo.search import PATIENCE, compile_step, descend, skipped
 from samplerzoo.testing import gaussian_model
 
 
@@ -56,7 +56,8 @@ def begin(family=None, features=identity, **options):
 def steps(made, state=None, seed=0, batch=8, iterations=ITERATIONS):
     family, objective, optimiser, first = made
     key = jax.random.key(seed)
-    return descend(family, state or first, MODEL, objective, optimiser, key, batch, iterations)
+    step = compile_step(family, first, MODEL, objective, optimiser, batch)
+    return descend(step, state or first, key, iterations)
 
 
 def same(one, other):

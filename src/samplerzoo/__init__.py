@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         free_parameters as free_parameters,
     )
     from .features import extract as extract
+    from .hub.models import load_model as load_model
     from .kernels import (
         RBF as RBF,
         AbstractKernel as AbstractKernel,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         Diverged as Diverged,
         SearchState as SearchState,
         adam as adam,
+        compile_step as compile_step,
         descend as descend,
         finish as finish,
         start as start,
@@ -58,6 +60,7 @@ _HOMES = {
     "evaluate": "baselines draw_samples score",
     "families": "AbstractFamily DDIM DDPM GDDIM RDDIM Times free_parameters",
     "features": "extract",
+    "hub.models": "load_model",
     "kernels": "AbstractKernel Linear Polynomial RBF RationalQuadratic mmd",
     "process": "departure marginals",
     "microbatch": "value_and_slope",
@@ -66,7 +69,7 @@ _HOMES = {
     "objective": "Objective",
     "ode": "solve_ode",
     "schedule": "AbstractSchedule CosineVP DiscreteVP EDM LinearVP RectifiedFlow",
-    "search": "Diverged SearchState adam descend finish start",
+    "search": "Diverged SearchState adam compile_step descend finish start",
     "table": "StepTable",
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names.split()}

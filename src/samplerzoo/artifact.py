@@ -29,6 +29,7 @@ from .table import StepTable
 FORMAT = "samplerzoo.sampler/1"
 MAX_SEED = 2**32 - 1  # JAX drops the higher bits of a seed
 TIMES = tuple(stride + mode for stride in STRIDES for mode in ("", "-searched", "-decoupled"))
+DTYPES = ("float32", "bfloat16")  # of the network's arithmetic
 _PACKAGES = ("samplerzoo", "jax", "jaxlib", "equinox", "optax", "numpy")
 
 
@@ -78,6 +79,7 @@ def type_name(kind: Any) -> str:
 class Config:
     """Everything a search depends on; `config.toml` holds these fields.
 
+    `microbatch` is the number chosen once a search has begun, so that going on repeats it.
     `directory` is where modules of `python:` references are looked for; `hashes` are those of the
     data and of their features, `versions` those of packages.
     """
@@ -93,7 +95,8 @@ class Config:
     kernel: str = "linear"
     kernel_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     batch: int = 512
-    microbatch: int | None = None
+    microbatch: int | str = "auto"
+    dtype: str = "float32"
     iterations: int = 300
     learning_rate: float = 0.03
     n: int = 10_000
@@ -115,10 +118,13 @@ class Config:
         for name, least in {"steps": 1, "batch": 2, "iterations": 1, "n": 2, "seed": 0}.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
-        if self.microbatch is not None and (self.microbatch < 1 or self.batch % self.microbatch):
+        size = self.microbatch
+        if size != "auto" and not (isinstance(size, int) and fits(size, int) and size >= 1):
             raise ValueError(
-                f"microbatch is {self.microbatch}; it must divide the batch, {self.batch}."
+                f"microbatch is {size!r}; it must be a whole number, at least 1, or auto."
             )
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype is {self.dtype!r}; it must be one of {', '.join(DTYPES)}.")
         if self.seed > MAX_SEED:
             raise ValueError(f"seed is {self.seed}; it must be at most {MAX_SEED}.")
         if not self.checkpoint_every >= 0:

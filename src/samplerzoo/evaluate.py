@@ -1,14 +1,17 @@
 """Scores of a sampler: feature distances between its samples and the data."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from ._types import Key
+from .devices import place, split, whole
 from .engine import sample
 from .families import DDIM, DDPM, STRIDES, AbstractFamily
 from .metrics import frechet_distance, kernel_distance
@@ -18,6 +21,7 @@ from .table import StepTable
 
 Extractors = Mapping[str, Callable[[Array], Array]]
 Metric = Callable[[Float[np.ndarray, "N d"], Float[np.ndarray, "M d"]], float]
+NUMBERS = 2**20  # in the samples that a device draws at a time
 METRICS: dict[str, Metric] = {"fd": frechet_distance, "kid": kernel_distance}
 
 
@@ -28,9 +32,10 @@ def make_table(family: AbstractFamily, schedule: AbstractSchedule) -> StepTable:
 
 
 @eqx.filter_jit
-def _chunk(table, model, features, key, start, size):
-    samples = sample(table, model, key, start + jnp.arange(size))
-    return samples, {name: jax.vmap(phi)(samples) for name, phi in features.items()}
+def _chunk(table, model, features, key, start, size, mesh):
+    samples = sample(table, model, key, split(start + jnp.arange(size), mesh))
+    found = {name: jax.vmap(phi)(samples) for name, phi in features.items()}
+    return whole((samples, found), mesh)
 
 
 def stream(
@@ -39,22 +44,35 @@ def stream(
     key: Key,
     n: int,
     features: Extractors,
-    batch: int = 1000,
+    batch: int | None = None,
+    mesh: Mesh | None = None,
 ) -> Iterator[tuple[Float[np.ndarray, "b ..."], dict[str, Float[np.ndarray, "b d"]]]]:
-    """The first `n` samples of `key`'s series with their features, a batch at a time."""
+    """The first `n` samples of `key`'s series with their features, a batch at a time.
+
+    A batch is split over a mesh's devices; by default each takes 1000 samples, fewer of large ones.
+    """
+    devices = mesh.size if mesh else 1
+    if batch is None:
+        batch = devices * max(1, min(1000, NUMBERS // math.prod(model.shape)))
     if n < 1 or batch < 1:
         raise ValueError(f"n is {n} and batch {batch}; they must be at least 1.")
-    size = min(batch, n)
+    size = -(-min(batch, n) // devices) * devices
+    fixed = place((table, model, dict(features), key), mesh)
     for first in range(0, n, size):
-        chunk = _chunk(table, model, dict(features), key, jnp.asarray(first), size)
+        chunk = _chunk(*fixed, jnp.asarray(first), size, mesh)
         yield jax.tree.map(lambda array: np.asarray(array)[: n - first], chunk)  # noqa: B023
 
 
 def draw_samples(
-    table: StepTable, model: DiffusionModel, key: Key, n: int, batch: int = 1000
+    table: StepTable,
+    model: DiffusionModel,
+    key: Key,
+    n: int,
+    batch: int | None = None,
+    mesh: Mesh | None = None,
 ) -> Float[np.ndarray, "n ..."]:
-    """The first `n` samples of `key`'s series."""
-    return np.concatenate([samples for samples, _ in stream(table, model, key, n, {}, batch)])
+    """The first `n` samples of `key`'s series; see `stream` for the batch."""
+    return np.concatenate([found for found, _ in stream(table, model, key, n, {}, batch, mesh)])
 
 
 def score(
@@ -65,13 +83,14 @@ def score(
     *,
     n: int,
     seed: int,
-    batch: int = 1000,
+    batch: int | None = None,
+    mesh: Mesh | None = None,
     show: int = 0,
     metrics: Mapping[str, Metric] = METRICS,
 ) -> tuple[dict[str, dict[str, float]], Float[np.ndarray, "show ..."]]:
     """`{features: {metric: ...}}` of `n` samples, and the first `show` of the samples."""
     shown, chunks = [], []
-    for samples, found in stream(table, model, report_key(seed), n, features, batch):
+    for samples, found in stream(table, model, report_key(seed), n, features, batch, mesh):
         shown.append(samples[: max(0, show - sum(map(len, shown)))])
         chunks.append(found)
     whole = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in features}

@@ -9,9 +9,11 @@ costs: K forwards, K recomputations and K input-gradients of the network a sampl
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from ._types import Key, Scalar, State
+from .devices import split, whole
 from .engine import advance_on, begin, start_of, turned_rows
 from .model import DiffusionModel
 from .objective import Objective
@@ -24,35 +26,50 @@ def value_and_slope(
     model: DiffusionModel,
     key: Key,
     batch: int,
-    microbatch: int,
+    microbatch: int | None = None,
+    mesh: Mesh | None = None,
 ) -> tuple[Scalar, StepTable]:
     """The distance of samples 0..batch-1 of `key`, and its exact derivative in the table.
 
-    The batch goes through the network `microbatch` samples at a time, twice: first all features,
-    then the distance and its derivative in them, then back through the states kept. `microbatch`
-    must divide `batch`. Beside one micro-batch's work, the K states of every sample are stored.
+    Each device of the mesh takes at most `microbatch` samples through the network at a time (all
+    of its share by default): first for all features, then back through the states kept. Beside
+    one micro-batch's work, the K states of every sample are stored.
     """
-    if batch % microbatch:
-        raise ValueError(f"microbatch is {microbatch}; it must divide the batch, {batch}.")
-    chunks = jnp.arange(batch).reshape(-1, microbatch)
+    parts, size = divide(batch, microbatch, mesh)
+    # The last part is filled up with samples seen before, whose features are then left out.
+    indices = split((jnp.arange(parts * size) % batch).reshape(parts, size), mesh, axis=1)
 
     def forth(index):
-        return run_keeping(table, model, *begin(table, model, key, index))
+        sample, states = run_keeping(table, model, *begin(table, model, key, index))
+        return sample, states, objective.features(sample)
 
-    samples, states = jax.lax.map(jax.vmap(forth), chunks)
-    features = jax.lax.map(jax.vmap(objective.features), samples)
-    value, slope = jax.value_and_grad(objective.distance)(features.reshape(batch, -1))
+    samples, states, features = jax.lax.map(jax.vmap(forth), indices)
+    flat = whole(features.reshape(parts * size, -1), mesh)
+    value, slope = jax.value_and_grad(lambda all: objective.distance(all[:batch]))(flat)
 
     def back(index, sample, states, slope):
         (out,) = jax.vjp(objective.features, sample)[1](slope)
         return pull_back(table, model, states, jax.random.fold_in(key, index), out)
 
-    def step(total, chunk):
-        return jax.tree.map(lambda a, b: a + jnp.sum(b, 0), total, jax.vmap(back)(*chunk)), None
+    def step(total, part):
+        return jax.tree.map(lambda a, b: a + jnp.sum(b, 0), total, jax.vmap(back)(*part)), None
 
     zero = jax.tree.map(jnp.zeros_like, table)
-    slopes = slope.reshape(features.shape)
-    return value, jax.lax.scan(step, zero, (chunks, samples, states, slopes))[0]
+    slopes = split(slope.reshape(features.shape), mesh, axis=1)
+    return value, jax.lax.scan(step, zero, (indices, samples, states, slopes))[0]
+
+
+def divide(batch: int, microbatch: int | None, mesh: Mesh | None = None) -> tuple[int, int]:
+    """How many parts a batch is taken in, and the size of each, a multiple of the devices.
+
+    The parts are the fewest of at most `microbatch` samples a device, all of one size.
+    """
+    devices = mesh.size if mesh else 1
+    share = -(-batch // devices)
+    if microbatch is not None and microbatch < 1:
+        raise ValueError(f"microbatch is {microbatch}; it must be at least 1.")
+    parts = -(-share // min(microbatch or share, share))
+    return parts, -(-share // parts) * devices
 
 
 def run_keeping(

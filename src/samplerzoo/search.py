@@ -1,17 +1,19 @@
 """Search: gradient descent on a family's free parameters, through the whole sampling chain."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Int, PyTree
 
-from ._types import Key
-from .engine import sample
+from ._types import Key, Scalar
+from .devices import place, whole
 from .families import AbstractFamily
-from .microbatch import value_and_slope
+from .microbatch import divide, value_and_slope
 from .model import DiffusionModel
 from .objective import Objective
 
@@ -57,47 +59,67 @@ def skipped(state: SearchState) -> int:
     return int(state.optimiser.total_notfinite)
 
 
-def descend(
+class Step(NamedTuple):
+    """One step of a search, compiled: `advance(state, key)` gives the next state and the KID."""
+
+    advance: Callable[[SearchState, Key], tuple[SearchState, Scalar]]
+    microbatch: int  # samples that each device takes through the network at a time
+    memory: int  # bytes that a step takes on each device, beside what it is given
+
+
+def compile_step(
     family: AbstractFamily,
     state: SearchState,
     model: DiffusionModel,
     objective: Objective,
     optimiser: optax.GradientTransformation,
-    key: Key,
     batch: int,
-    iterations: int,
     microbatch: int | None = None,
-) -> Iterator[tuple[SearchState, float]]:
-    """Steps from `state` up to step number `iterations`: each new state and its batch's KID.
+    mesh: Mesh | None = None,
+) -> Step:
+    """A step on batches of `batch` samples, split over a mesh's devices where there is one.
 
-    Step n draws its batch from `fold_in(key, n)`, so a search continued from any state is the
-    search that was never interrupted. With `microbatch`, a divisor of the batch, the network sees
-    so many samples at a time, and the gradient is still that of the whole batch. A step with a
-    gradient that is not finite leaves the parameters alone; PATIENCE in a row raise Diverged.
+    With `microbatch`, each device takes at most so many samples through the network at a time;
+    the gradient is that of the whole batch. A step with a gradient that is not finite leaves the
+    parameters alone.
     """
     optimiser = optax.apply_if_finite(optimiser, PATIENCE)
 
-    @eqx.filter_jit
-    def advance(state, family, model, objective):
+    def advance(state, key, family, model, objective):
         own = jax.random.fold_in(key, state.step)
         table, back = jax.vjp(
             lambda parameters: eqx.combine(parameters, family).table(model.schedule),
             state.parameters,
         )
-        if microbatch is None:
-            kid, slope = jax.value_and_grad(
-                lambda table: objective(sample(table, model, own, jnp.arange(batch)))
-            )(table)
-        else:
-            kid, slope = value_and_slope(objective, table, model, own, batch, microbatch)
+        kid, slope = value_and_slope(objective, table, model, own, batch, microbatch, mesh)
         (gradient,) = back(slope)
         updates, opt_state = optimiser.update(gradient, state.optimiser, state.parameters)
         parameters = optax.apply_updates(state.parameters, updates)
-        return SearchState(parameters, opt_state, state.step + 1), kid
+        return whole((SearchState(parameters, opt_state, state.step + 1), kid), mesh)
 
+    fixed = place((family, model, objective), mesh)
+    given = place((state, jax.random.key(0)), mesh)
+    jitted: Any = eqx.filter_jit(advance)  # typed as the plain function
+    compiled = jitted.lower(*given, *fixed).compile()
+    analysis = compiled.compiled.memory_analysis()
+    return Step(
+        lambda state, key: compiled(*place((state, key), mesh), *fixed),
+        divide(batch, microbatch, mesh)[1] // (mesh.size if mesh else 1),
+        analysis.temp_size_in_bytes + analysis.output_size_in_bytes,
+    )
+
+
+def descend(
+    step: Step, state: SearchState, key: Key, iterations: int
+) -> Iterator[tuple[SearchState, float]]:
+    """Steps from `state` up to step number `iterations`: each new state and its batch's KID.
+
+    Step n draws its batch from `fold_in(key, n)`, so a search continued from any state is the
+    search that was never interrupted. PATIENCE skipped steps in a row raise Diverged.
+    """
     _check(state)
     for _ in range(int(state.step), iterations):
-        state, kid = advance(state, family, model, objective)
+        state, kid = step.advance(state, key)
         yield state, float(kid)
         _check(state)
 

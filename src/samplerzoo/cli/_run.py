@@ -1,10 +1,13 @@
 """A search in its folder, from wherever it stands to its result."""
 
+import dataclasses
 import sys
 import time
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import click
+import jax
 import numpy as np
 
 from ..artifact import (
@@ -17,24 +20,42 @@ from ..artifact import (
     save_result,
     save_sampler,
 )
+from ..devices import all_devices
 from ..evaluate import baselines, make_table, search_key
 from ..families import AbstractFamily
+from ..fitting import TooLarge, free_memory, largest
 from ..report import save_curve, save_samples
-from ..search import Diverged, SearchState, adam, descend, finish, skipped, start
+from ..search import (
+    Diverged,
+    SearchState,
+    Step,
+    adam,
+    compile_step,
+    descend,
+    finish,
+    skipped,
+    start,
+)
 from ..table import StepTable
 from ._common import Failed, phrase, resuming, sentence
 from ._load import Setup, hashes
+from ._processes import Crew
 from ._show import print_result, progress, score_rows
 
 
-def execute(folder: Path, config: Config, setup: Setup, quiet: bool, as_json: bool) -> None:
+def execute(
+    folder: Path, config: Config, setup: Setup, crew: Crew, quiet: bool, as_json: bool
+) -> None:
     """Search, or go on searching, then score, draw and print."""
+    crew.tell(folder)
     try:
         with redirect_stdout(sys.stderr):
             for left in folder.glob(".*.tmp"):  # of a process that was killed
                 left.unlink()
-            state = _search(folder, config, setup, quiet)
-            result = _finish(folder, config, setup, state, quiet)
+            state, cost = _search(folder, config, setup, quiet)
+            result = _finish(folder, config, setup, state, cost, quiet)
+    except TooLarge as error:
+        raise Failed(sentence(error)) from error
     except Diverged as error:
         path = folder / "sampler.safetensors"
         raise Failed(f"{sentence(error)} That sampler is {path}.") from error
@@ -43,25 +64,17 @@ def execute(folder: Path, config: Config, setup: Setup, quiet: bool, as_json: bo
             f"{folder} cannot be written ({phrase(error)}); what was saved before is whole, and "
             f"`{resuming(folder)}` goes on from it."
         ) from error
-    print_result(result, folder, as_json)
+    if crew.first:
+        print_result(result, folder, as_json)
 
 
-def _search(folder: Path, config: Config, setup: Setup, quiet: bool) -> SearchState:
+def _search(folder: Path, config: Config, setup: Setup, quiet: bool) -> tuple[SearchState, dict]:
     """The last state; a checkpoint is never older than `checkpoint_every` seconds."""
     optimiser = adam(config.iterations, config.learning_rate)
     state = load_checkpoint(folder, start(setup.family, setup.free, optimiser))
     cut_log(folder, int(state.step))
-    steps = descend(
-        setup.family,
-        state,
-        setup.model,
-        setup.objective,
-        optimiser,
-        search_key(config.seed),
-        config.batch,
-        config.iterations,
-        config.microbatch,
-    )
+    step = _compile(folder, config, setup, state, optimiser, quiet)
+    steps = descend(step, state, search_key(config.seed), config.iterations)
     bar = progress(config.iterations, f"search {config.family}", quiet, initial=int(state.step))
     smooth, saved, before = None, time.monotonic(), time.monotonic()
     try:
@@ -81,7 +94,32 @@ def _search(folder: Path, config: Config, setup: Setup, quiet: bool) -> SearchSt
     finally:
         bar.close()
         save_checkpoint(folder, state)
-    return state
+    cost = {"devices": jax.device_count(), "microbatch": step.microbatch, "bytes": step.memory}
+    return state, cost
+
+
+def _compile(folder, config: Config, setup: Setup, state, optimiser, quiet: bool) -> Step:
+    """The step, with a micro-batch that fits where none is given; config.toml then says which."""
+    mesh = all_devices()
+
+    def make(microbatch: int) -> Step:
+        return compile_step(
+            setup.family, state, setup.model, setup.objective, optimiser,
+            config.batch, microbatch, mesh,
+        )  # fmt: skip
+
+    if config.microbatch != "auto":
+        return make(int(config.microbatch))
+    free = free_memory()
+    step = largest(make, -(-config.batch // jax.device_count()), free)
+    if not quiet:
+        click.echo(
+            f"micro-batch: {step.microbatch} samples a device at a time, which take "
+            f"{step.memory / 1e6:.0f} MB of {free / 1e9:.1f} GB free",
+            err=True,
+        )
+    dataclasses.replace(config, microbatch=step.microbatch).save(folder)
+    return step
 
 
 def check_resumable(folder: Path, config: Config, setup: Setup) -> None:
@@ -98,7 +136,9 @@ def _save(folder: Path, config: Config, setup: Setup, family: AbstractFamily) ->
     return table
 
 
-def _finish(folder: Path, config: Config, setup: Setup, state: SearchState, quiet: bool) -> dict:
+def _finish(
+    folder: Path, config: Config, setup: Setup, state: SearchState, cost: dict, quiet: bool
+) -> dict:
     """Score the searched sampler beside the baselines, draw, and write result.json last."""
     tables = {config.family: _save(folder, config, setup, finish(setup.family, state))}
     for name, baseline in baselines(config.steps).items():
@@ -108,7 +148,7 @@ def _finish(folder: Path, config: Config, setup: Setup, state: SearchState, quie
         for name, table in bar:
             found, shown[name] = score_rows(
                 name, table, setup.model, setup.features, setup.references,
-                n=config.n, seed=config.seed, show=48,
+                n=config.n, seed=config.seed, show=48, mesh=all_devices(),
             )  # fmt: skip
             rows += found
     shown["data"] = setup.images[:48]
@@ -124,6 +164,7 @@ def _finish(folder: Path, config: Config, setup: Setup, state: SearchState, quie
         "rows": rows,
         "skipped_steps": skipped(state),
         "search_seconds": round(sum(line["seconds"] for line in log), 1),
+        "cost": cost,
         "hashes": hashes(setup),
         "run": str(folder),
         "pictures": ["samples.png", "curve.png"],

@@ -1,56 +1,67 @@
 """samplerzoo resume"""
 
+import dataclasses
 import sys
 from pathlib import Path
 
 import click
 
-from ._common import debug_option, json_option, quiet_option, run_argument, usage, working_on
+from ._common import (
+    check_hashes,
+    debug_option,
+    json_option,
+    microbatch,
+    quiet_option,
+    run_argument,
+    usage,
+    working_on,
+)
+from ._processes import Crew, joined, process_options
 
 
 @click.command()
 @run_argument
+@click.option("--microbatch", callback=microbatch, metavar="N|auto",
+              help="Another micro-batch, for other devices.  [default: as it began]")  # fmt: skip
+@process_options
 @json_option
 @quiet_option
 @debug_option
-def resume(run: Path, as_json: bool, quiet: bool):
+def resume(run: Path, microbatch, coordinator, processes, process_id, as_json: bool, quiet: bool):
     """Go on with an interrupted search in the folder RUN.
 
-    It ends as if it had never been interrupted, to the last bit. Of a finished run the result is
-    printed again.
+    It ends as if it had never been interrupted: to the last bit on the same devices, to rounding
+    on others. Of a finished run the result is printed again.
     """
+    with joined(coordinator, processes, process_id) as crew:
+        folder = crew.scratch or run
+        crew.share(folder, "config.toml", "checkpoint.safetensors", "result.json")
+        with usage():
+            from ..artifact import Config, load_result
+
+            config, result = Config.load(folder), load_result(folder)
+        if result is None:
+            with working_on(folder):
+                _go_on(folder, config, microbatch, crew, quiet or not crew.first, as_json)
+        elif crew.first:
+            from ._show import print_result
+
+            print_result(result, run, as_json)
+
+
+def _go_on(folder: Path, config, size: int | str | None, crew: Crew, quiet, as_json) -> None:
     with usage():
-        from ..artifact import Config, load_result
-
-        config, result = Config.load(run), load_result(run)
-    if result is not None:
-        from ._show import print_result
-
-        print_result(result, run, as_json)
-        return
-    with working_on(run):
-        _go_on(run, config, quiet, as_json)
-
-
-def _go_on(run: Path, config, quiet: bool, as_json: bool) -> None:
-    with usage():
+        if size is not None:
+            config = dataclasses.replace(config, microbatch=size)
         _warn_of_versions(config.versions)
         from ._load import hashes, load_setup
         from ._run import check_resumable, execute
 
         sys.path.insert(0, config.directory)
         setup = load_setup(config)
-        _check_hashes(config.hashes, hashes(setup))
-        check_resumable(run, config, setup)
-    execute(run, config, setup, quiet, as_json)
-
-
-def _check_hashes(then: dict[str, str], now: dict[str, str]) -> None:
-    if changed := [name for name in then if then[name] != now.get(name)]:
-        raise ValueError(
-            f"{' and '.join(changed)}: not what it was when this run began, so the run cannot go "
-            "on as if it had not been interrupted; search again."
-        )
+        check_hashes(config, hashes(setup))
+        check_resumable(folder, config, setup)
+    execute(folder, config, setup, crew, quiet, as_json)
 
 
 def _warn_of_versions(then: dict[str, str]) -> None:

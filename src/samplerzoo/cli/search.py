@@ -8,14 +8,17 @@ import click
 
 from ._common import (
     Wrong,
+    check_hashes,
     debug_option,
     json_option,
+    microbatch,
     pairs,
     quiet_option,
     resuming,
     usage,
     working_on,
 )
+from ._processes import Crew, joined, process_options
 
 
 @click.command()
@@ -29,8 +32,8 @@ from ._common import (
               help="Stride of the times; searched from there; with those told to the network "
                    "apart from the sampler's own.")  # fmt: skip
 @click.option("--model", default="digits", show_default=True,
-              help="A model's name, or python:module:attribute (a DiffusionModel, or a "
-              "function that makes one).")  # fmt: skip
+              help="A model's name, hf:owner/name[@revision], a folder in diffusers' layout, or "
+              "python:module:attribute (a DiffusionModel or what makes one).")  # fmt: skip
 @click.option("--data", help="A data set's name, a folder, a zip of images, an .npz, or "
               "python:module:attribute.  [default: digits, with the model digits]")  # fmt: skip
 @click.option("--features", help="Features the search compares: a name, or python:module:attribute "
@@ -41,8 +44,12 @@ from ._common import (
 @click.option("-k", "kernel_options", multiple=True, callback=pairs, metavar="KEY=VALUE",
               help="An option of the kernel, such as degree=3; repeatable.")  # fmt: skip
 @click.option("--batch", default=512, show_default=True, help="Samples a step.")
-@click.option("--microbatch", type=int, help="Samples through the network at a time, a divisor of "
-              "the batch; the gradient is the whole batch's.  [default: the batch]")  # fmt: skip
+@click.option("--microbatch", default="auto", show_default=True, callback=microbatch,
+              help="Most samples that a device takes through the network at a time; the gradient "
+              "is the whole batch's. auto: what its free memory holds.")  # fmt: skip
+@click.option("--dtype", default="float32", show_default=True,
+              type=click.Choice(["float32", "bfloat16"]),
+              help="Of the network's arithmetic; all else is float32.")  # fmt: skip
 @click.option("--iterations", default=300, show_default=True, help="Steps of the optimiser.")
 @click.option("--learning-rate", default=0.03, show_default=True, help="Adam's first rate.")
 @click.option("--n", default=10_000, show_default=True, help="Samples scored at the end.")
@@ -51,31 +58,42 @@ from ._common import (
               help="Longest time between two checkpoints.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path),
               help="Folder of the run.  [default: a new one under runs/]")  # fmt: skip
+@process_options
 @json_option
 @quiet_option
 @debug_option
-def search(out: Path | None, as_json: bool, quiet: bool, **given):
+def search(out: Path | None, coordinator, processes, process_id, as_json, quiet, **given):
     """Search a sampler's free parameters by gradient descent on KID.
 
     With no options, searches RDDIM at 10 steps for the embedded digits model, in about a minute.
+    The batch is split over all devices, and over those of all processes that run this together.
     """
     with usage():
         config = _config(given)
-        if out is not None:
+    with joined(coordinator, processes, process_id) as crew:
+        _search(crew, out, config, as_json, quiet or not crew.first)
+
+
+def _search(crew: Crew, out: Path | None, config, as_json: bool, quiet: bool) -> None:
+    with usage():
+        if out is not None and crew.first:
             _refuse_taken(out)
         from ._load import hashes, load_setup
 
         setup = load_setup(config)
-        folder = out or _fresh(f"{config.family}-{config.steps}-")
+        config = dataclasses.replace(config, hashes=hashes(setup))
+        folder = crew.scratch or out or _fresh(f"{config.family}-{config.steps}-")
         folder.mkdir(parents=True, exist_ok=True)
     from ._run import execute
 
     with working_on(folder):
         with usage():
-            _refuse_taken(folder)  # by another process, meanwhile
-            config = dataclasses.replace(config, hashes=hashes(setup))
-            config.save(folder)
-        execute(folder, config, setup, quiet, as_json)
+            if crew.first:
+                _refuse_taken(folder)  # by another process, meanwhile
+                config.save(folder)
+            crew.share(folder, "config.toml")
+            check_hashes(type(config).load(folder), config.hashes)
+        execute(folder, config, setup, crew, quiet, as_json)
 
 
 def _config(given: dict):
@@ -94,6 +112,9 @@ def _config(given: dict):
         given[name] = given[name] or default
     if not given["data"].startswith("python:") and given["data"] not in entries("datasets"):
         given["data"] = str(Path(given["data"]).absolute())
+    from ._load import pinned
+
+    given["model"] = pinned(given["model"])
     return Config(**given, versions=versions(*_plugins(given)))
 
 

@@ -1,0 +1,207 @@
+"""Devices and processes: the same result on any number of them, and none left hanging."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cli_tools import ENVIRONMENT, TOY, Done, begin, end, succeed, write_toys
+from samplerzoo import load_sampler
+from samplerzoo.cli._common import Wrong
+from samplerzoo.cli._processes import _check, _scheduled
+from samplerzoo.cli._watch import PATIENCE
+
+ITERATIONS = 300
+SEARCH = ("search", *TOY, "--family=gddim", "--steps=3", "--n=64", "--batch=24", "--quiet",
+          f"--iterations={ITERATIONS}")  # fmt: skip
+
+# Runs without this suite's checks of types, in a process with eight devices.
+EIGHT = """
+import json
+import equinox as eqx, jax, jax.numpy as jnp
+jax.config.update("jax_enable_x64", True)
+from networks import conv_model
+from samplerzoo import GDDIM, Objective, Polynomial, draw_samples, value_and_slope
+from samplerzoo.devices import all_devices
+from samplerzoo.features import Pixels
+
+model = conv_model(size=8, width=8, depth=1)
+model = jax.tree.map(lambda a: a.astype(float) if eqx.is_inexact_array(a) else a, model)
+data = jax.random.normal(jax.random.key(1), (20, 192), float)
+objective = Objective(Pixels(), Polynomial(), data)
+table, key, mesh = GDDIM(4).table(model.schedule), jax.random.key(0), all_devices()
+
+def way(batch, microbatch, mesh):
+    run = eqx.filter_jit(lambda *a: value_and_slope(*a, key, batch, microbatch, mesh))
+    compiled = run.lower(objective, table, model).compile()
+    value, slope = compiled(objective, table, model)
+    memory = compiled.compiled.memory_analysis().temp_size_in_bytes
+    return jnp.concatenate([value[None], *(a.ravel() for a in jax.tree.leaves(slope))]), memory
+
+found = {"devices": mesh.size, "errors": [], "memory": []}
+one, alone = way(64, None, None)
+for microbatch in (None, 3):  # eight times three do not divide the batch
+    many, each = way(64, microbatch, mesh)
+    found["errors"].append(float(jnp.max(jnp.abs(one - many)) / jnp.max(jnp.abs(one))))
+    found["memory"].append(each / alone)
+one, many = (draw_samples(table, model, key, 21, 10, m) for m in (None, mesh))
+found["samples"] = [one.shape == many.shape, float(abs(one - many).max())]
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with the toys, and a search in it by one process."""
+    folder = tmp_path_factory.mktemp("devices")
+    write_toys(folder)
+    succeed(*SEARCH, "--out=one", cwd=folder)
+    return folder
+
+
+def processes(count: int) -> list[tuple[str, ...]]:
+    """The options of so many processes, with a port that is free."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"--coordinator=127.0.0.1:{server.getsockname()[1]}"
+    return [(address, f"--processes={count}", f"--process-id={n}") for n in range(count)]
+
+
+def table(path: Path):
+    return load_sampler(path / "sampler.safetensors")[0]
+
+
+def close(one, other) -> bool:
+    """Whether two searches gave the same but for rounding, which every step magnifies."""
+    pairs = ((one.clean, other.clean), (one.noise, other.noise), (one.fresh, other.fresh))
+    return all(abs(a - b).max() < 1e-3 for a, b in pairs)
+
+
+@pytest.mark.slow
+def test_eight_devices_give_the_result_of_one():
+    paths = (str(Path(__file__).parent), os.environ.get("PYTHONPATH", ""))
+    environment = ENVIRONMENT | {
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", EIGHT], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["devices"] == 8
+    assert max(found["errors"]) < 1e-12
+    assert found["memory"][0] < 0.3  # an eighth of the samples, and all features
+    assert found["samples"][0]
+    assert found["samples"][1] < 1e-12
+
+
+@pytest.mark.slow
+def test_eight_devices_search_as_one_does(folder):
+    flags = ("env", "XLA_FLAGS=--xla_force_host_platform_device_count=8")
+    succeed(*SEARCH, "--out=eight", cwd=folder, before=flags)
+    assert json.loads((folder / "eight" / "result.json").read_text())["cost"]["devices"] == 8
+    assert close(table(folder / "one"), table(folder / "eight"))
+
+
+def lose(folder: Path, name: str, victim: int) -> list[Done]:
+    """Two processes at one search, one of which is killed at work: how both end."""
+    more = (f"--out={name}", "--checkpoint-every=0")
+    both = [begin(*SEARCH, *more, *options, cwd=folder) for options in processes(2)]
+    log, deadline = folder / name / "log.jsonl", time.monotonic() + 120
+    while not (log.exists() and log.read_text().count("\n") > 5):
+        assert time.monotonic() < deadline, [process.poll() for process in both]
+        time.sleep(0.05)
+    both[victim].kill()
+    killed = time.monotonic()
+    done = [end(process) for process in both]
+    assert time.monotonic() - killed < PATIENCE + 10
+    assert not (folder / name / "result.json").exists()
+    return done
+
+
+@pytest.mark.slow
+def test_two_processes_are_killed_and_resumed_by_one(folder):
+    first, _ = lose(folder, "killed", victim=1)
+    assert first.code == 1
+    assert "Error: process 1 of this run was lost. `samplerzoo resume killed` goes on" in first.err
+    assert 5 < len((folder / "killed" / "log.jsonl").read_text().splitlines()) < ITERATIONS
+    succeed("resume", "killed", "--quiet", cwd=folder)
+    assert close(table(folder / "one"), table(folder / "killed"))
+
+
+@pytest.mark.slow
+def test_one_process_is_killed_and_resumed_by_two(folder):
+    _, second = lose(folder, "first-killed", victim=0)
+    assert second.code != 0
+    assert "process 0 of this run was lost" in second.err or "another task died" in second.err
+    command = ("resume", "first-killed", "--quiet", "--json")
+    both = [begin(*command, *options, cwd=folder) for options in processes(2)]
+    first, second = (end(process) for process in both)
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    assert json.loads(first.out)["cost"]["devices"] == 2
+    assert second.out == ""  # one process speaks, and one writes
+    assert close(table(folder / "one"), table(folder / "first-killed"))
+
+
+@pytest.mark.slow
+def test_an_error_in_one_process_ends_the_others(folder):
+    first, second = processes(2)
+    # The folder is taken, which only the process that writes to it knows.
+    both = [begin(*SEARCH, "--out=one", *options, cwd=folder) for options in (first, second)]
+    first, second = (end(process) for process in both)
+    assert first.code == 2
+    assert "--out one holds another run" in first.err
+    assert second.code != 0
+    assert "process 0 of this run was lost" in second.err or "another task died" in second.err
+
+
+@pytest.mark.slow
+def test_under_slurm_nothing_needs_to_be_given(folder):
+    def slurm(index: int) -> tuple[str, ...]:
+        job = {"JOB_ID": os.getpid(), "STEP_NODELIST": "localhost", "NTASKS": 2}
+        job |= {"PROCID": index, "LOCALID": index}
+        return ("env", *(f"SLURM_{name}={value}" for name, value in job.items()))
+
+    command = (*SEARCH, "--out=slurm", "--json")
+    both = [begin(*command, cwd=folder, before=slurm(n)) for n in range(2)]
+    first, second = (end(process) for process in both)
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    assert json.loads(first.out)["cost"]["devices"] == 2
+    assert close(table(folder / "one"), table(folder / "slurm"))
+
+
+def test_schedulers_are_known_by_their_environment():
+    assert not _scheduled({})
+    assert not _scheduled({"SLURM_NTASKS": "4"})  # of the whole job, outside its steps
+    assert _scheduled({"SLURM_NTASKS": "4", "SLURM_STEP_NODELIST": "node[1-4]"})
+    assert not _scheduled({"SLURM_NTASKS": "1", "SLURM_STEP_NODELIST": "node1"})
+    assert _scheduled({"OMPI_COMM_WORLD_SIZE": "2"})
+    assert _scheduled({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "1"})
+    assert not _scheduled({"KUBERNETES_SERVICE_HOST": "10.0.0.1"})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("host:1", None, 0), "go together; give all three"),
+        ((None, 2, None), "go together; give all three"),
+        (("host", 2, 0), "'host'; it must look like HOST:PORT"),
+        (("host:port", 2, 0), "it must look like HOST:PORT"),
+        (("host:1", 2, 2), "--process-id is 2 of --processes 2"),
+        (("host:1", 2, -1), "--process-id is -1"),
+        (("host:1", 0, 0), "--process-id is 0 of --processes 0"),
+    ],
+)
+def test_what_does_not_tell_the_processes_is_refused(given, message):
+    with pytest.raises(Wrong, match=message):
+        _check(*given)
+
+
+def test_addresses_of_all_kinds_are_taken():
+    for address in ("host:1", "127.0.0.1:8476", "[::1]:8476"):
+        assert _check(address, 2, 1)["coordinator_address"] == address
