@@ -1,11 +1,22 @@
 """Layers agree with JAX's own, values and gradients."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samplerzoo.backbones import Conv, Dense, GroupNorm, ResidualMLP, convolve, time_embedding
+import unets
+from samplerzoo.backbones import (
+    Conv,
+    Dense,
+    GroupNorm,
+    ResidualMLP,
+    Rounded,
+    UNet,
+    convolve,
+    time_embedding,
+)
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])
@@ -62,3 +73,18 @@ def test_dense_and_mlp_keep_shapes():
     network = ResidualMLP(16, 8, 8, 2, key=jax.random.key(0))
     assert network(x, jnp.asarray(3.0)).shape == x.shape
     assert not jnp.allclose(network(x, jnp.asarray(3.0)), network(x, jnp.asarray(300.0)))
+
+
+def test_half_precision_stays_close_and_hears_every_timestep():
+    network = UNet.from_config(unets.SMALL, key=jax.random.key(0))
+    rounded = Rounded(network, jnp.bfloat16)
+    x = jax.random.normal(jax.random.key(1), (8, 8, 1))
+    times = jnp.asarray([998.0, 999.0])
+    exact, found = (jax.jit(jax.vmap(n, (None, 0)))(x, times) for n in (network, rounded))
+    assert found.dtype == x.dtype
+    error = jnp.linalg.norm(found - exact) / jnp.linalg.norm(exact)
+    assert 1e-5 < error < 0.05
+    # In bfloat16 itself 998 and 999 are one number.
+    assert jnp.any(found[0] != found[1])
+    weights = [a for a in jax.tree.leaves(rounded) if eqx.is_inexact_array(a)]
+    assert {a.dtype for a in weights} == {jnp.dtype(jnp.bfloat16)}

@@ -177,6 +177,24 @@ def test_labels(tmp_path, network, folder):
     assert out.x0.shape == model.shape
 
 
+def test_guidance(tmp_path):
+    config = SMALL | {"num_class_embeds": 3}
+    save_model(tmp_path, random_unet(config), config)
+    with pytest.raises(ValueError, match=r"label is 2.*from 0 to 1"):  # 2 stands for no class
+        load_diffusers(tmp_path, label=2, guidance=3.0)
+    with pytest.raises(ValueError, match="label is None"):
+        load_diffusers(tmp_path, guidance=3.0)
+    plain, none, guided = (
+        load_diffusers(tmp_path, label=label, guidance=weight)
+        for label, weight in ((1, None), (2, None), (1, 3.0))
+    )
+    assert (plain.passes, guided.passes) == (1, 2)
+    x, t = jax.random.normal(jax.random.key(0), plain.shape), jnp.asarray(500.0)
+    outs = [eqx.filter_jit(m.network)(x, t) for m in (plain, none, guided)]
+    assert jnp.max(jnp.abs(outs[0] - outs[1])) > 1e-3
+    assert jnp.allclose(outs[2], outs[1] + 3 * (outs[0] - outs[1]), atol=1e-5)
+
+
 def test_a_model_by_its_configuration():
     found = inspect_config(SMALL | {"num_class_embeds": 3}, SCHEDULER | {"clip_sample": False})
     size = sum(a.size for a in weights(random_unet(SMALL | {"num_class_embeds": 3})))

@@ -213,9 +213,7 @@ def test_outputs(case, tmp_path):
     call = eqx.filter_jit(lambda network, x, t: jax.vmap(network)(x, t))
     found = call(model.network, x, jnp.asarray(times.numpy()) + 1)
     assert found.shape == (3, 16, 16, out)
-    difference = np.max(np.abs(found - wanted.transpose(0, 2, 3, 1)))
-    print(difference)
-    assert difference <= 5e-6
+    assert np.max(np.abs(found - wanted.transpose(0, 2, 3, 1))) <= 5e-6
     assert np.std(wanted) > 0.1
 
 

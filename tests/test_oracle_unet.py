@@ -111,7 +111,6 @@ def compare(config: dict, times=TIMES, labels=None, seed=0) -> float:
 @pytest.mark.parametrize("config", [CIFAR, CHURCH], ids=["cifar", "church"])
 def test_the_published_architectures(config):
     difference = compare(config, TIMES if config is CIFAR else (500.0,))
-    print(difference)
     assert difference <= 5e-6
     assert inspect_config(config, SCHEDULER).parameters == {
         32: 35_746_307, 64: 113_673_219,
@@ -158,9 +157,24 @@ def draw_config(rng: random.Random) -> dict:
 def test_architectures_drawn_at_random(seed):
     config = draw_config(random.Random(seed))
     labels = [0, 3, 4, 1] if config["num_class_embeds"] else None
-    difference = compare(config, labels=labels, seed=seed)
-    print(difference)
-    assert difference <= 5e-6
+    assert compare(config, labels=labels, seed=seed) <= 5e-6
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_gradients_of_the_input(padding):
+    config = TINY | {"downsample_padding": padding}
+    network = oracle(config)
+    shapes = eqx.filter_eval_shape(UNet.from_config, config, key=jax.random.key(0))
+    ours = fill(shapes, {name: a.numpy() for name, a in network.state_dict().items()})
+    x, times = images(config, 2), (7.0, 900.0)
+
+    start = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2))).requires_grad_()
+    torch.sin(network(start, torch.tensor(times)).sample).sum().backward()
+    slope = eqx.filter_jit(jax.grad(lambda x, f, t: jnp.sum(jnp.sin(apply(f, x, t)))))
+    found = slope(jnp.asarray(x), ours, jnp.asarray(times))
+    wanted = start.grad.numpy().transpose(0, 2, 3, 1)
+    assert np.std(wanted) > 0.1
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -118,5 +118,6 @@ def test_private_names_of_a_configuration_are_left_out():
     config = UNetConfig.from_dict(SMALL | {"_class_name": "UNet2DModel", "_name_or_path": [{}]})
     assert config == UNetConfig.from_dict(SMALL)
     assert config.size() == (8, 8)
+    assert UNetConfig.from_dict(SMALL | {"sample_size": [8, 16]}).size() == (8, 16)
     with pytest.raises(ValueError, match="sample_size is null"):
         UNetConfig.from_dict(SMALL | {"sample_size": None}).size()

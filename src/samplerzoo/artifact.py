@@ -89,6 +89,8 @@ class Config:
     steps: int = 10
     times: str = "quadratic-searched"
     model: str = "digits"
+    label: int | None = None
+    guidance: float | None = None
     data: str
     features: str
     report_features: str

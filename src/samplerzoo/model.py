@@ -31,7 +31,8 @@ class DiffusionModel(eqx.Module):
 
     `network(x, t)` takes one sample of shape `shape` (channels last) and a scalar time of the
     schedule; of an output with learned variance (twice the channels) the first half is used.
-    `clip` is the range of the data, to which x0 is clipped, or None.
+    `clip` is the range of the data, to which x0 is clipped, or None. `passes` counts the network
+    evaluations of one call: 2 with classifier-free guidance.
     """
 
     network: Callable[[Array, Array], Array]
@@ -39,6 +40,7 @@ class DiffusionModel(eqx.Module):
     shape: tuple[int, ...] = eqx.field(static=True)
     prediction: str = eqx.field(static=True, default="eps")
     clip: tuple[float, float] | None = eqx.field(static=True, default=(-1.0, 1.0))
+    passes: int = eqx.field(static=True, default=1)
 
     def __check_init__(self):
         if not self.shape or min(self.shape) < 1:

@@ -147,16 +147,20 @@ class GroupNorm(eqx.Module):
     eps: float = eqx.field(static=True, default=1e-5)
 
     def __call__(self, x: Float[Array, "... C"]) -> Float[Array, "... C"]:
-        channels = x.shape[-1]
-        exact = single(x.dtype)  # of the statistics
-        pixels = x.reshape(-1, self.groups, channels // self.groups)
-        mean = jnp.mean(pixels.astype(exact), (0, 2))
-        variance = jnp.maximum(jnp.mean(pixels.astype(exact) ** 2, (0, 2)) - mean**2, 0)
-        inverse = jnp.repeat(jax.lax.rsqrt(variance + self.eps), channels // self.groups)
-        scale = self.scale.astype(exact) * inverse
-        offset = self.offset.astype(exact) - jnp.repeat(mean, channels // self.groups) * scale
-        scale, offset = scale.astype(x.dtype)[None], offset.astype(x.dtype)[None]
-        return (pixels.reshape(-1, channels) * scale + offset).reshape(x.shape)
+        # A reduction over groups of a few channels is slow: first every channel's, then theirs.
+        pixels, wide = x.reshape(-1, x.shape[-1]), single(x.dtype)
+        mean = self._over_groups(jnp.mean(pixels.astype(wide), 0))
+        square = self._over_groups(jnp.mean(pixels.astype(wide) ** 2, 0))
+        variance = jnp.maximum(square - mean**2, 0)  # rounding must not make it negative
+        scale = self.scale.astype(wide) * jax.lax.rsqrt(variance + self.eps)
+        offset = self.offset.astype(wide) - mean * scale
+        scale, offset = scale.astype(x.dtype), offset.astype(x.dtype)
+        return (pixels * scale[None] + offset[None]).reshape(x.shape)
+
+    def _over_groups(self, x: Float[Array, "C"]) -> Float[Array, "C"]:
+        """Each channel's mean over its group."""
+        means = jnp.mean(x.reshape(self.groups, -1), 1)
+        return jnp.repeat(means, x.size // self.groups)
 
 
 def single(dtype: DTypeLike) -> DTypeLike:

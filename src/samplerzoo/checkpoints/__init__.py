@@ -1,6 +1,7 @@
 """Pre-trained models from files that others made."""
 
 from .diffusers import (
+    Condition as Condition,
     Summary as Summary,
     inspect_config as inspect_config,
     load_diffusers as load_diffusers,

@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ..backbones import Labelled, Retimed, UNet, UNetConfig
+from ..backbones import Guided, Labelled, Retimed, UNet, UNetConfig
 from ..model import DiffusionModel
 from .reading import Tensors, read_weights
 from .scheduling import Noise, read_scheduler
@@ -55,46 +55,70 @@ def inspect_config(config: Any, scheduler: Any) -> Summary:
     )
 
 
-def load_diffusers(folder: Path, label: int | None = None) -> DiffusionModel:
+class Condition(NamedTuple):
+    """What a class-conditional model is asked for: a class, and how strongly.
+
+    With guidance `w` the estimate is `null + w * (labelled - null)`, at twice the network
+    evaluations; the last label of the network stands for no class.
+    """
+
+    label: int | None = None
+    guidance: float | None = None
+
+
+def load_diffusers(
+    folder: Path, label: int | None = None, guidance: float | None = None
+) -> DiffusionModel:
     """The model in a folder as diffusers saves it, with its weights in float32.
 
     The network is at the root or in `unet/`, the scheduler at the root or in `scheduler/`. A
-    class-conditional network needs the `label` of the class to sample. Level `t` of the schedule
-    is the network's timestep `t - 1`. Raises ValueError for a model that is not whole or not
-    supported.
+    class-conditional network needs a label, see `Condition`. Level `t` of the schedule is the
+    network's timestep `t - 1`. Raises ValueError for a model that is not whole or not supported.
     """
     _check_pipeline(folder)
     root = _first(folder, ("config.json", "unet/config.json")).parent
     scheduler = _first(folder, ("scheduler/scheduler_config.json", "scheduler_config.json"))
     config = _read_unet(read_json(root / "config.json"))
     noise = read_scheduler(_mapping(read_json(scheduler), scheduler.name))
-    check_label(config, label)
+    condition = Condition(label, guidance)
+    check_condition(config.num_class_embeds, condition)
     state = {_new_name(name): tensor for name, tensor in _read_state(root).items()}
     try:
         network = fill(_shapes(config), state)
     except ValueError as error:
         raise ValueError(f"The weights in {root} do not fit its config.json. {error}") from error
-    return assemble(network, noise, label)
+    return assemble(network, noise, condition)
 
 
-def check_label(config: UNetConfig, label: int | None) -> None:
+def check_condition(classes: int | None, condition: Condition) -> None:
     """Raise ValueError where a label is missing, is not asked for, or is none of the classes."""
-    classes = config.num_class_embeds
-    if classes is None and label is not None:
-        raise ValueError(f"The label is {label}; this model has no classes.")
-    if classes is not None and (label is None or not 0 <= label < classes):
+    label, guidance = condition
+    if classes is None:
+        if condition != Condition():
+            raise ValueError(
+                f"The label is {label}, the guidance {guidance}; this model has no classes."
+            )
+        return
+    most = classes - 1 if guidance is None else classes - 2  # the last one stands for no class
+    if label is None or not 0 <= label <= most:
         raise ValueError(
-            f"The label is {label}; this class-conditional model needs one from 0 to {classes - 1}."
+            f"The label is {label}; this class-conditional model needs one from 0 to {most}."
         )
 
 
 def assemble(
-    network: UNet, noise: Noise, label: int | None, time_scale: float = 1.0
+    network: UNet, noise: Noise, condition: Condition, time_scale: float = 1.0
 ) -> DiffusionModel:
     """A UNet and its noise as a model; the network is told `time_scale` times the timestep."""
-    plain = network if label is None else Labelled(network, jnp.asarray(label, jnp.int32))
+    classes, passes, conditioned = network.config.num_class_embeds, 1, network
+    if classes is not None and condition.label is not None:
+        label, null = (jnp.asarray(n, jnp.int32) for n in (condition.label, classes - 1))
+        conditioned = Labelled(network, label)
+        if condition.guidance is not None:
+            conditioned, passes = Guided(network, label, null, condition.guidance), 2
     shape = (*network.config.size(), network.config.in_channels)
-    return DiffusionModel(Retimed(plain, time_scale), noise.schedule, shape, *noise[1:])
+    retimed = Retimed(conditioned, time_scale)
+    return DiffusionModel(retimed, noise.schedule, shape, *noise[1:], passes=passes)
 
 
 def read_json(path: Path) -> Any:

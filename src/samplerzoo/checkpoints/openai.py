@@ -13,24 +13,28 @@ import numpy as np
 
 from ..backbones import UNet
 from ..model import DiffusionModel
-from .diffusers import assemble, check_label
+from .diffusers import Condition, assemble, check_condition
 from .openai_flags import Flags, read_flags
 from .reading import Tensors, read_weights
 from .weights import fill
 
 
 def load_openai(
-    path: Path, flags: str | Mapping[str, Any], label: int | None = None
+    path: Path,
+    flags: str | Mapping[str, Any],
+    label: int | None = None,
+    guidance: float | None = None,
 ) -> DiffusionModel:
     """A model from a `.pt` file, given the name of a preset or the flags it was trained with.
 
-    A class-conditional network needs the `label` of the class to sample. Level `t` of the
-    schedule is the network's timestep `t - 1`. Raises ValueError for flags that are not known or
-    do not fit the file.
+    A class-conditional network needs a label, see `Condition`. Level `t` of the schedule is the
+    network's timestep `t - 1`. Raises ValueError for flags that are not known or do not fit the
+    file.
     """
     said = read_flags(flags)
     config = said.unet()
-    check_label(config, label)
+    condition = Condition(label, guidance)
+    check_condition(config.num_class_embeds, condition)
     state = read_weights(path)
     try:
         shapes = eqx.filter_eval_shape(UNet, config, key=jax.random.key(0))
@@ -38,7 +42,7 @@ def load_openai(
     except ValueError as error:
         raise ValueError(f"{path} does not fit the flags. {error}") from error
     scale = 1000 / said.diffusion_steps if said.rescale_timesteps else 1.0
-    return assemble(network, said.noise(), label, scale)
+    return assemble(network, said.noise(), condition, scale)
 
 
 def rearrange(state: Tensors, flags: Flags) -> Tensors:

@@ -25,6 +25,8 @@ from ..objective import Objective
 from ..registry import entries, load, resolve
 from ._common import construct, sentence
 
+OPENAI = "openai:"  # before the name of a preset, a colon and the path of a .pt file
+
 
 class Setup(NamedTuple):
     """All the parts of a search."""
@@ -40,7 +42,7 @@ class Setup(NamedTuple):
 
 def load_setup(config: Config) -> Setup:
     """Everything a configuration names, checked against one another."""
-    model = load_model(config.model, config.dtype)
+    model = load_model(config.model, config.dtype, config.label, config.guidance)
     family = load_family(config.family, config.steps, config.times, model, config.family_options)
     stride, _, mode = config.times.partition("-")
     free = free_parameters(family, mode == "searched", mode == "decoupled")
@@ -90,16 +92,29 @@ def load_run(name: str, *code: str) -> tuple[Path, Config]:
     return folder, config
 
 
-def load_model(name: str, dtype: str = "float32") -> DiffusionModel:
-    """A registered model, one behind `python:` or `hf:`, or a folder's; it fits its shape.
+def load_model(
+    name: str, dtype: str = "float32", label: int | None = None, guidance: float | None = None
+) -> DiffusionModel:
+    """The model of a name, whose network computes in the dtype given and fits its shape.
 
-    The network computes in the dtype given.
+    A name is a registered one, `python:module:attribute`, `hf:owner/name`, a folder, or
+    `openai:preset:path`; label and guidance are for class-conditional checkpoints.
     """
-    if name.startswith(PREFIX) or _is_folder(name):
+    if name.startswith(OPENAI):
+        from ..checkpoints import load_openai
+
+        preset, path = _openai(name)
+        model = load_openai(path, preset, label, guidance)
+    elif name.startswith(PREFIX) or _is_folder(name):
         from ..hub.models import load_model as load_checkpoint
 
-        model = load_checkpoint(name)
+        model = load_checkpoint(name, label, guidance)
     else:
+        if label is not None or guidance is not None:
+            raise ValueError(
+                f"The model {name!r} takes no label and no guidance; checkpoints do (hf:, openai: "
+                "or a folder), and functions behind python: can set their own."
+            )
         model = resolve("models", name)
     if not isinstance(model, DiffusionModel):
         model = _call(model, f"The model {name!r}")
@@ -107,6 +122,12 @@ def load_model(name: str, dtype: str = "float32") -> DiffusionModel:
         raise ValueError(f"The model {name!r} is a {type(model).__name__}, not a DiffusionModel.")
     if dtype != "float32":
         model = dataclasses.replace(model, network=Rounded(model.network, jnp.dtype(dtype)))
+    _check_network(name, model)
+    return model
+
+
+def _check_network(name: str, model: DiffusionModel) -> None:
+    """Raise ValueError where a network does not fit its model's shape or first time."""
     x, t = jnp.zeros(model.shape), jnp.asarray(model.schedule.t_max)
     try:
         out = eqx.filter_eval_shape(model.network, x, t)
@@ -127,7 +148,6 @@ def load_model(name: str, dtype: str = "float32") -> DiffusionModel:
             f"The model {name!r} estimates numbers that are not finite at its first time, "
             f"t_max = {model.schedule.t_max:g}; an eps prediction needs alpha(t_max) > 0 there."
         )
-    return model
 
 
 def pinned(name: str) -> str:
@@ -136,7 +156,23 @@ def pinned(name: str) -> str:
         from ..hub.models import pin_model
 
         return str(pin_model(parse(name)))
+    if name.startswith(OPENAI):
+        preset, path = _openai(name)
+        return f"{OPENAI}{preset}:{path.absolute()}"
     return str(Path(name).absolute()) if _is_folder(name) else name
+
+
+def _openai(name: str) -> tuple[str, Path]:
+    """The preset and the file of `openai:preset:path`."""
+    from ..checkpoints import PRESETS
+
+    preset, colon, path = name.removeprefix(OPENAI).partition(":")
+    if not colon or preset not in PRESETS:
+        raise ValueError(
+            f"The model {name!r} must look like {OPENAI}PRESET:PATH, where PRESET is one of "
+            f"{', '.join(PRESETS)}."
+        )
+    return preset, Path(path)
 
 
 def _is_folder(name: str) -> bool:

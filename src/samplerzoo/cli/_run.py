@@ -158,7 +158,7 @@ def _finish(
     save_curve(folder / "curve.png", kids)
     result = {
         "sampler": config.family,
-        "nfe": config.steps,
+        "nfe": config.steps * setup.model.passes,
         "search_features": config.features,
         "report_features": config.report_features,
         "rows": rows,

@@ -12,6 +12,7 @@ import scipy.stats
 from tqdm import tqdm
 
 from ..evaluate import score
+from ..model import DiffusionModel
 from ..table import StepTable
 from ._common import Failed, phrase
 
@@ -30,15 +31,22 @@ def progress(work: Iterable | int, label: str, quiet: bool, initial: int = 0) ->
 
 
 def score_rows(
-    name: str, table: StepTable, *model_and_features: Any, n: int, seed: int, **options: Any
+    name: str,
+    table: StepTable,
+    model: DiffusionModel,
+    *more: Any,
+    n: int,
+    seed: int,
+    **options: Any,
 ) -> tuple[list[dict[str, Any]], np.ndarray]:
     """A sampler's scores, one row for each feature space, and the samples to show."""
     try:
-        scores, samples = score(table, *model_and_features, n=n, seed=seed, **options)
+        scores, samples = score(table, model, *more, n=n, seed=seed, **options)
     except ValueError as error:
         raise Failed(f"{name} cannot be scored: {phrase(error)}.") from error
+    nfe = table.nfe * model.passes
     rows = [
-        {"sampler": name, "nfe": table.nfe, "features": features, **values, "n": n, "seed": seed}
+        {"sampler": name, "nfe": nfe, "features": features, **values, "n": n, "seed": seed}
         for features, values in scores.items()
     ]
     return rows, samples
@@ -73,7 +81,7 @@ def gain(result: dict) -> str:
     ours, ddim = fds[result["sampler"]], fds["ddim-linear"]
     return (
         f"In {result['report_features']}, {result['sampler']}'s FD is {ours / ddim:.2f} of "
-        f"DDIM's at {result['nfe']} steps."
+        f"DDIM's at {result['nfe']} network evaluations."
     )
 
 

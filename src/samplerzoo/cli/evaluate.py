@@ -3,6 +3,7 @@
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,6 +18,8 @@ from ._common import Wrong, check_seeds, debug_option, json_option, numbers, qui
 @click.option("--seeds", default="0", show_default=True, callback=numbers,
               help="Seeds, such as 0,1,2: with several, means and 95% intervals.")  # fmt: skip
 @click.option("--model", help="Model.  [default: the runs', or digits]")
+@click.option("--label", type=int, help="Of a class-conditional model, as in search.")
+@click.option("--guidance", type=float, help="Likewise.")
 @click.option("--data", help="Data.  [default: the runs', or digits]")
 @click.option("--features", help="Feature spaces, separated by commas.  [default: the runs', or "
               "digits-cnn,digits-mlp]")  # fmt: skip
@@ -24,7 +27,9 @@ from ._common import Wrong, check_seeds, debug_option, json_option, numbers, qui
 @json_option
 @quiet_option
 @debug_option
-def evaluate(targets, steps, n, seeds, model, data, features, metrics, as_json, quiet):
+def evaluate(
+    targets, steps, n, seeds, model, label, guidance, data, features, metrics, as_json, quiet
+):
     """Score samplers on one model with the same n and seeds.
 
     A target is the folder of a run, one published as hf:owner/name, or a family by name: `ddim`
@@ -44,7 +49,9 @@ def evaluate(targets, steps, n, seeds, model, data, features, metrics, as_json, 
         runs = [config for _, config in found.values()]
         sys.path[:0] = dict.fromkeys(run.directory for run in runs)
         model = model or _common(runs, "model", "digits")
-        loaded = load_model(model, _common(runs, "dtype", "float32"))
+        own = {} if given["model"] else {n: _common(runs, n, d) for n, d in MODEL_OPTIONS.items()}
+        own |= {n: v for n, v in (("label", label), ("guidance", guidance)) if v is not None}
+        loaded = load_model(model, **own)
         if not runs and model != "digits" and not (data and features):
             raise Wrong(f"The model {model!r} has no default --data and --features; give them.")
         images = load_data(data or _common(runs, "data", "digits"), loaded)
@@ -70,6 +77,10 @@ def evaluate(targets, steps, n, seeds, model, data, features, metrics, as_json, 
         click.echo(text_table(rows))
 
 
+# What a run says of its model, and what it is where nothing is said.
+MODEL_OPTIONS = {"dtype": "float32", "label": None, "guidance": None}
+
+
 def _is_run(target: str) -> bool:
     """Whether a target is a folder; one called as a family is if there is a run in it."""
     from ..hub import PREFIX
@@ -81,12 +92,13 @@ def _is_run(target: str) -> bool:
     return path.is_dir() and (target not in entries("families") or (path / "config.toml").exists())
 
 
-def _common(runs: list, name: str, default: str) -> str:
+def _common(runs: list, name: str, default: Any) -> Any:
     """What all runs have in common, or the default without runs."""
     values = {getattr(run, name) for run in runs}
     if len(values) > 1:
         raise Wrong(
-            f"The runs differ in {name} ({', '.join(sorted(values))}); evaluate them apart."
+            f"The runs differ in {name} ({', '.join(sorted(map(str, values)))}); "
+            "evaluate them apart."
         )
     return values.pop() if values else default
 

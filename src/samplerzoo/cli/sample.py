@@ -35,7 +35,7 @@ def sample(run: Path, n: int, seed: int, out: Path):
         run, config = load_run(run.as_posix(), "model")
         table, _ = load_sampler(run / "sampler.safetensors")
         sys.path.insert(0, config.directory)
-        model = load_model(config.model, config.dtype)
+        model = load_model(config.model, config.dtype, config.label, config.guidance)
         if out.suffix == ".png" and not is_image(model.shape):
             raise Wrong(f"Samples of shape {model.shape} are no pictures; give an --out in .npz.")
     with redirect_stdout(sys.stderr):

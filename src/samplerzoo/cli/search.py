@@ -32,8 +32,12 @@ from ._processes import Crew, joined, process_options
               help="Stride of the times; searched from there; with those told to the network "
                    "apart from the sampler's own.")  # fmt: skip
 @click.option("--model", default="digits", show_default=True,
-              help="A model's name, hf:owner/name[@revision], a folder in diffusers' layout, or "
-              "python:module:attribute (a DiffusionModel or what makes one).")  # fmt: skip
+              help="A model's name, hf:owner/name[@revision], a folder in diffusers' layout, "
+              "openai:PRESET:PATH (a .pt file), or python:module:attribute (a DiffusionModel or "
+              "what makes one).")  # fmt: skip
+@click.option("--label", type=int, help="Class to sample, of a class-conditional checkpoint.")
+@click.option("--guidance", type=float, help="Weight of classifier-free guidance; 1 is none. Each "
+              "step is two evaluations then; the last label stands for no class.")  # fmt: skip
 @click.option("--data", help="A data set's name, a folder, a zip of images, an .npz, or "
               "python:module:attribute.  [default: digits, with the model digits]")  # fmt: skip
 @click.option("--features", help="Features the search compares: a name, or python:module:attribute "

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 import safetensors
 
-from ..backbones import UNetConfig
-from ..checkpoints import Summary, inspect_config, load_diffusers
-from ..checkpoints.diffusers import check_label, read_json
+from ..checkpoints import Condition, Summary, inspect_config, load_diffusers
+from ..checkpoints.diffusers import check_condition, read_json
 from ..model import DiffusionModel
 from .download import Listing, cached, check, download, folder_of, listing, pin
 from .errors import explained
@@ -61,18 +60,22 @@ def pin_model(reference: Reference) -> Reference:
     return pin(reference, CONFIGS)
 
 
-def load_model(name: str, label: int | None = None) -> DiffusionModel:
+def load_model(
+    name: str, label: int | None = None, guidance: float | None = None
+) -> DiffusionModel:
     """The model that `hf:owner/name`, `hf:owner/name@revision` or the path of a folder stands for.
 
-    A class-conditional model needs the `label` of the class to sample. Raises ValueError for a
-    model that is not there or not supported, ConnectionError where the Hub is out of reach or a
-    file arrives damaged.
+    A class-conditional model needs the `label` of the class to sample, and takes a weight of
+    classifier-free guidance if its last label stands for no class. Raises ValueError for a model
+    that is not there or not supported, ConnectionError where the Hub is out of reach or a file
+    arrives damaged.
     """
-    on_hub = name.startswith(PREFIX)
-    return load_diffusers(fetch_model(parse(name), label) if on_hub else Path(name), label)
+    condition, on_hub = Condition(label, guidance), name.startswith(PREFIX)
+    folder = fetch_model(parse(name), condition) if on_hub else Path(name)
+    return load_diffusers(folder, label, guidance)
 
 
-def fetch_model(reference: Reference, label: int | None = None) -> Path:
+def fetch_model(reference: Reference, condition: Condition) -> Path:
     """The folder of the cache with a model; no request for a commit that is there.
 
     Weights are fetched last, and only of a model that is supported. Raises ValueError for others.
@@ -82,18 +85,19 @@ def fetch_model(reference: Reference, label: int | None = None) -> Path:
     try:
         files = plan(found)
     except ValueError:
-        files, found = _fetch(reference, label)
+        files, found = _fetch(reference, condition)
     check(found[files.weights])
     return folder_of(found)
 
 
-def _fetch(reference: Reference, label: int | None) -> tuple[Files, dict[str, Path]]:
+def _fetch(reference: Reference, condition: Condition) -> tuple[Files, dict[str, Path]]:
     sizes = listing(reference).sizes
     with _unsupported(reference):
         files = plan(sizes)
     found = {name: download(reference, name) for name in CONFIGS if name in sizes}
     with _unsupported(reference):
-        summarise(found[files.config], found[files.scheduler], label)
+        summary = summarise(found[files.config], found[files.scheduler])
+        check_condition(summary.classes, condition)
     return files, found | {files.weights: download(reference, files.weights)}
 
 
@@ -105,12 +109,9 @@ def _unsupported(reference: Reference) -> Iterator[None]:
         raise ValueError(f"{reference} is not supported. {error}") from error
 
 
-def summarise(config: Path, scheduler: Path, label: int | None = None) -> Summary:
+def summarise(config: Path, scheduler: Path) -> Summary:
     """A model by its two configurations. Raises ValueError where it is not supported."""
-    content = read_json(config)
-    summary = inspect_config(content, read_json(scheduler))
-    check_label(UNetConfig.from_dict(content), label)
-    return summary
+    return inspect_config(read_json(config), read_json(scheduler))
 
 
 class _Place(NamedTuple):
