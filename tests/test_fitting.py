@@ -4,8 +4,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import pytest
 
+from networks import conv_model
+from samplerzoo import (
+    RDDIM,
+    Linear,
+    Objective,
+    adam,
+    compile_step,
+    free_parameters,
+    start,
+)
+from samplerzoo.features import Pixels
 from samplerzoo.fitting import SHARE, TooLarge, _on_machine, free_memory, largest
 
 
@@ -77,3 +89,24 @@ def test_a_container_with_a_limit_has_what_is_left_of_it(tmp_path: Path):
 
 def test_some_memory_is_free_here():
     assert 10**7 < free_memory() < 10**14
+
+
+@pytest.mark.slow
+def test_a_step_of_a_search_fits_where_the_whole_batch_does_not():
+    model = conv_model(size=8, width=32, depth=1)
+    objective = Objective(Pixels(), Linear(), jnp.zeros((2, 192)))
+    family, optimiser = RDDIM(3), adam(10, 0.1)
+    state = start(family, free_parameters(family), optimiser)
+    made = []
+
+    def make(microbatch):
+        made.append(compile_step(family, state, model, objective, optimiser, 256, microbatch))
+        return made[-1]
+
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
+        whole = make(256)
+        assert whole.stored == 256 * 3 * 192 * 4
+        found = largest(make, 256, whole.memory // 2)
+    assert found.memory <= SHARE * whole.memory / 2
+    assert 8 <= found.microbatch < 128
+    assert len(made) <= 5

@@ -1,5 +1,6 @@
 """Search: gradient descent on a family's free parameters, through the whole sampling chain."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -65,6 +66,7 @@ class Step(NamedTuple):
     advance: Callable[[SearchState, Key], tuple[SearchState, Scalar]]
     microbatch: int  # samples that each device takes through the network at a time
     memory: int  # bytes that a step takes on each device, beside what it is given
+    stored: int  # of these, the states that the network saw, kept for the way back
 
 
 def compile_step(
@@ -102,10 +104,15 @@ def compile_step(
     jitted: Any = eqx.filter_jit(advance)  # typed as the plain function
     compiled = jitted.lower(*given, *fixed).compile()
     analysis = compiled.compiled.memory_analysis()
+    parts, size = divide(batch, microbatch, mesh)
+    share = size // (mesh.size if mesh else 1)
+    table = eqx.filter_eval_shape(family.table, model.schedule)
+    one = math.prod(model.shape) * table.clean.dtype.itemsize
     return Step(
         lambda state, key: compiled(*place((state, key), mesh), *fixed),
-        divide(batch, microbatch, mesh)[1] // (mesh.size if mesh else 1),
+        share,
         analysis.temp_size_in_bytes + analysis.output_size_in_bytes,
+        parts * share * table.nfe * one,
     )
 
 

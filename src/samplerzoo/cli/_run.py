@@ -94,7 +94,12 @@ def _search(folder: Path, config: Config, setup: Setup, quiet: bool) -> tuple[Se
     finally:
         bar.close()
         save_checkpoint(folder, state)
-    cost = {"devices": jax.device_count(), "microbatch": step.microbatch, "bytes": step.memory}
+    cost = {
+        "devices": jax.device_count(),
+        "microbatch": step.microbatch,
+        "step_bytes": step.memory,
+        "stored_states_bytes": step.stored,
+    }
     return state, cost
 
 
@@ -108,14 +113,16 @@ def _compile(folder, config: Config, setup: Setup, state, optimiser, quiet: bool
             config.batch, microbatch, mesh,
         )  # fmt: skip
 
-    if config.microbatch != "auto":
-        return make(int(config.microbatch))
     free = free_memory()
-    step = largest(make, -(-config.batch // jax.device_count()), free)
+    if config.microbatch == "auto":
+        step = largest(make, -(-config.batch // jax.device_count()), free)
+    else:
+        step = make(int(config.microbatch))
     if not quiet:
         click.echo(
-            f"micro-batch: {step.microbatch} samples a device at a time, which take "
-            f"{step.memory / 1e6:.0f} MB of {free / 1e9:.1f} GB free",
+            f"micro-batch: {step.microbatch} samples a device at a time; a step takes "
+            f"{step.memory / 1e6:,.0f} MB of {free / 1e6:,.0f} MB free, of it "
+            f"{step.stored / 1e6:,.0f} MB stored states",
             err=True,
         )
     dataclasses.replace(config, microbatch=step.microbatch).save(folder)
