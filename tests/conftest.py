@@ -12,3 +12,10 @@ def x64():
     """Float64 for one test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget():
+    """Drop a file's compiled programs at its end: together they take gigabytes."""
+    yield
+    jax.clear_caches()
