@@ -19,8 +19,9 @@ lint: $(VENV)/installed-$(EXTRAS)
 	$(RUN) ruff format --check .
 	$(RUN) pyright --pythonpath $(VENV)/bin/python
 
+# With EXTRAS=dev,oracle against PyTorch too; benchmarks/report.py makes a page of the result.
 bench: $(VENV)/installed-$(EXTRAS)
-	$(RUN) pytest -s benchmarks --benchmark-json=benchmarks/latest.json
+	$(RUN) pytest benchmarks --benchmark-json=benchmarks/latest.json
 
 results: $(VENV)/installed
 	$(VENV)/bin/python benchmarks/digits.py

@@ -1,4 +1,4 @@
-"""Networks that tests and benchmarks share."""
+"""Networks that tests share."""
 
 import equinox as eqx
 import jax

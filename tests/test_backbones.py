@@ -1,5 +1,7 @@
 """Layers agree with JAX's own, values and gradients."""
 
+import re
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -17,6 +19,7 @@ from samplerzoo.backbones import (
     convolve,
     time_embedding,
 )
+from samplerzoo.backbones.layers import halve
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])
@@ -88,3 +91,19 @@ def test_half_precision_stays_close_and_hears_every_timestep():
     assert jnp.any(found[0] != found[1])
     weights = [a for a in jax.tree.leaves(rounded) if eqx.is_inexact_array(a)]
     assert {a.dtype for a in weights} == {jnp.dtype(jnp.bfloat16)}
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_batch_has_one_kernel_gradient(stride):
+    """One convolution over the batch, not one a sample and then a sum; none where it is frozen."""
+    x, kernel = jnp.ones((5, 6, 6, 3)), jnp.ones((3, 3, 3, 4))
+    layer = {1: convolve, 2: lambda x, k: halve(x, k, (0, 1))}[stride]
+
+    def loss(x, kernel):
+        return jnp.sum(jnp.sin(jax.vmap(lambda image: layer(image[None], kernel)[0])(x)))
+
+    for argument, number in ((0, 2), (1, 2), ((0, 1), 3)):
+        text = str(jax.make_jaxpr(jax.grad(loss, argument))(x, kernel))
+        assert text.count("conv_general_dilated[") == number
+        assert "feature_group_count=1\n" in text
+        assert not re.search(r"(feature|batch)_group_count=(?!1\b)", text)

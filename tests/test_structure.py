@@ -17,7 +17,7 @@ SOURCE = ROOT / "src" / "samplerzoo"
 
 # From the bottom up. A module may import those below it, and those of its own folder.
 LAYERS = [
-    ["_types", "_files", "registry", "devices", "fitting"],
+    ["_types", "_files", "registry", "compiling", "devices", "fitting"],
     ["schedule", "kernels"],
     ["model", "table", "backbones", "features", "data"],
     ["families", "metrics", "process", "checkpoints"],
@@ -91,7 +91,7 @@ def test_every_module_is_abstract_or_final(cls):
 def test_the_core_can_be_read_in_one_evening():
     paths = [p for name in CORE for p in ((SOURCE / name).rglob("*.py") if "." not in name
                                           else [SOURCE / name])]  # fmt: skip
-    assert sum(len(p.read_text().splitlines()) for p in paths) <= 890
+    assert sum(len(p.read_text().splitlines()) for p in paths) <= 900
 
 
 def test_the_gradient_can_be_read_in_a_sitting():

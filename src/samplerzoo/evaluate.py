@@ -1,5 +1,6 @@
 """Scores of a sampler: feature distances between its samples and the data."""
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 
@@ -11,6 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from ._types import Key
+from .compiling import jit
 from .devices import place, split, whole
 from .engine import sample
 from .families import DDIM, DDPM, STRIDES, AbstractFamily
@@ -31,11 +33,15 @@ def make_table(family: AbstractFamily, schedule: AbstractSchedule) -> StepTable:
     return family.table(schedule)
 
 
-@eqx.filter_jit
 def _chunk(table, model, features, key, start, size, mesh):
     samples = sample(table, model, key, split(start + jnp.arange(size), mesh))
     found = {name: jax.vmap(phi)(samples) for name, phi in features.items()}
     return whole((samples, found), mesh)
+
+
+@functools.cache
+def _compiled_chunk() -> Callable:
+    return jit(_chunk)
 
 
 def stream(
@@ -59,7 +65,7 @@ def stream(
     size = -(-min(batch, n) // devices) * devices
     fixed = place((table, model, dict(features), key), mesh)
     for first in range(0, n, size):
-        chunk = _chunk(*fixed, jnp.asarray(first), size, mesh)
+        chunk = _compiled_chunk()(*fixed, jnp.asarray(first), size, mesh)
         yield jax.tree.map(lambda array: np.asarray(array)[: n - first], chunk)  # noqa: B023
 
 

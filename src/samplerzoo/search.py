@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int, PyTree
 
 from ._types import Key, Scalar
+from .compiling import jit
 from .devices import place, whole
 from .families import AbstractFamily
 from .microbatch import divide, value_and_slope
@@ -101,8 +102,7 @@ def compile_step(
 
     fixed = place((family, model, objective), mesh)
     given = place((state, jax.random.key(0)), mesh)
-    jitted: Any = eqx.filter_jit(advance)  # typed as the plain function
-    compiled = jitted.lower(*given, *fixed).compile()
+    compiled = jit(advance).lower(*given, *fixed).compile()
     analysis = compiled.compiled.memory_analysis()
     parts, size = divide(batch, microbatch, mesh)
     share = size // (mesh.size if mesh else 1)

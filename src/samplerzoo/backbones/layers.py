@@ -1,79 +1,60 @@
 """Layers that stay fast inside a loop: channels last, forward and backward.
 
 On CPU, XLA runs a convolution in a while loop fast only if it is a plain NHWC/HWIO one. The
-gradient that it derives has the kernel's input and output axes swapped and is several times
-slower, so the input's gradient is written here as one more plain convolution.
+gradient that JAX derives has the kernel's input and output axes swapped and is several times
+slower. So the derivative in the input is written here as a convolution with a turned kernel,
+swapped the other way: what JAX transposes it to is one more plain convolution.
 """
 
 import math
+from functools import partial
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from .._types import Key
 
-_LAYOUT = ("NHWC", "HWIO", "NHWC")
+_PLAIN = ("NHWC", "HWIO", "NHWC")
+_SWAPPED = ("NHWC", "HWOI", "NHWC")
 
 
-def _apply(x: Array, kernel: Array, stride: int, pads, dilation: int = 1) -> Array:
-    steps, spread = (stride, stride), (dilation, dilation)
-    return jax.lax.conv_general_dilated(x, kernel, steps, pads, spread, dimension_numbers=_LAYOUT)
+def _apply(x: Array, kernel: Array, stride: int, pads, layout=_PLAIN) -> Array:
+    return jax.lax.conv_general_dilated(x, kernel, (stride, stride), pads, dimension_numbers=layout)
 
 
-def _turn(kernel: Array) -> Array:
-    """The kernel of the convolution that pulls a gradient back to the input."""
-    return jnp.transpose(kernel[::-1, ::-1], (0, 1, 3, 2))
+@partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def _convolve(x: Array, kernel: Array, stride: int, pads) -> Array:
+    return _apply(x, kernel, stride, pads)
 
 
-def _pull_to_kernel(x: Array, kernel: Array, out: Array, stride: int, pads) -> Array:
-    _, pull = jax.vjp(lambda k: _apply(x, k, stride, pads), kernel)
-    return pull(out)[0]
+def _derivative(stride: int, pads, primals, tangents):
+    (x, kernel), (dx, dkernel) = primals, tangents
+    parts = []
+    if not isinstance(dx, SymbolicZero):
+        parts.append(_apply(dx, jnp.swapaxes(kernel, 2, 3), stride, pads, _SWAPPED))
+    if not isinstance(dkernel, SymbolicZero):
+        parts.append(_apply(x, dkernel, stride, pads))
+    return _convolve(x, kernel, stride, pads), sum(parts[1:], parts[0])
 
 
-@jax.custom_vjp
+# Not a custom_vjp: under vmap its kernel gradients would be made one by one, then summed.
+_convolve.defjvp(_derivative, symbolic_zeros=True)
+
+
 def convolve(x: Float[Array, "N H W C"], kernel: Float[Array, "h w C D"]) -> Float[Array, "..."]:
     """A convolution of stride 1 with zero padding that keeps H and W (h and w are odd)."""
-    return _apply(x, kernel, 1, "SAME")
+    return _convolve(x, kernel, 1, "SAME")
 
 
-def _forward(x, kernel):
-    return convolve(x, kernel), (x, kernel)
-
-
-def _backward(saved, out):
-    x, kernel = saved
-    return _apply(out, _turn(kernel), 1, "SAME"), _pull_to_kernel(x, kernel, out, 1, "SAME")
-
-
-convolve.defvjp(_forward, _backward)
-
-
-def _halve(
+def halve(
     x: Float[Array, "N H W C"], kernel: Float[Array, "h w C D"], pad: tuple[int, int]
 ) -> Float[Array, "..."]:
     """A convolution of stride 2; `pad` zeros go before and after each image axis."""
-    return _apply(x, kernel, 2, (pad, pad))
-
-
-halve = jax.custom_vjp(_halve, nondiff_argnums=(2,))
-
-
-def _halve_forward(x, kernel, pad):
-    return halve(x, kernel, pad), (x, kernel)
-
-
-def _halve_backward(pad, saved, out):
-    x, kernel = saved
-    sizes = zip(kernel.shape[:2], x.shape[1:3], out.shape[1:3], strict=True)
-    pads = [(size - 1 - pad[0], n + pad[0] - 2 * m + 1) for size, n, m in sizes]
-    to_x = _apply(out, _turn(kernel), 1, pads, dilation=2)
-    return to_x, _pull_to_kernel(x, kernel, out, 2, (pad, pad))
-
-
-halve.defvjp(_halve_forward, _halve_backward)
+    return _convolve(x, kernel, 2, (pad, pad))
 
 
 class Conv(eqx.Module):

@@ -9,3 +9,4 @@ from .diffusers import (
 from .openai import load_openai as load_openai
 from .openai_flags import PRESETS as PRESETS
 from .reading import read_weights as read_weights
+from .saving import save_diffusers as save_diffusers

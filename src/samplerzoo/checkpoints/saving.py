@@ -37,7 +37,8 @@ def save_diffusers(
     Weights are rounded to `dtype`; raises ValueError, and writes nothing, where one is not finite
     in it.
     """
-    state = {name: array.astype(dtype) for name, array in torch_state(network).items()}
+    with np.errstate(over="ignore"):
+        state = {name: array.astype(dtype) for name, array in torch_state(network).items()}
     if odd := [name for name, array in state.items() if not np.all(np.isfinite(array))]:
         raise ValueError(f"{odd[0]} holds numbers that are not finite in {np.dtype(dtype)}.")
     folder.mkdir(parents=True, exist_ok=True)

@@ -3,3 +3,4 @@
 from ._extract import extract as extract
 from .classifiers import ConvClassifier as ConvClassifier, MLPClassifier as MLPClassifier
 from .pixels import Pixels as Pixels
+from .resnet import ResNetClassifier as ResNetClassifier

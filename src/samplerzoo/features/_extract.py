@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
+
+from ..compiling import jit
 
 
 def extract(
@@ -14,7 +15,7 @@ def extract(
 ) -> Float[np.ndarray, "M d"]:
     """Features of many images, a batch at a time."""
     images = np.asarray(images)
-    apply = eqx.filter_jit(lambda phi, x: jax.vmap(phi)(x))
+    apply = jit(lambda phi, x: jax.vmap(phi)(x))
     size = min(batch, len(images))
     chunks = []
     for start in range(0, len(images), size):

@@ -1,0 +1,294 @@
+"""The training of the CIFAR-10 model and its classifier, on small networks and few images."""
+
+import io
+import json
+import zipfile
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import safetensors.numpy
+from click.testing import CliRunner
+from PIL import Image
+
+from samplerzoo import DDIM, sample
+from samplerzoo.assets.make_cifar10 import classifier, denoiser
+from samplerzoo.assets.make_cifar10.__main__ import main
+from samplerzoo.assets.make_cifar10.data import labelled
+from samplerzoo.assets.make_cifar10.loop import (
+    Data,
+    Task,
+    begin,
+    cast,
+    restore,
+    save,
+    stepper,
+    to_range,
+    train,
+)
+from samplerzoo.backbones import Dense, UNet
+from samplerzoo.checkpoints import load_diffusers
+from samplerzoo.checkpoints.saving import save_diffusers, torch_state
+from samplerzoo.features.resnet import ResNetClassifier
+from unets import SCHEDULER, SMALL, random_unet
+
+# One level, without attention.
+TINY = denoiser.config([8], 1) | {
+    "down_block_types": ["DownBlock2D"],
+    "up_block_types": ["UpBlock2D"],
+    "mid_block_type": None,
+    "norm_num_groups": 2,
+    "time_embedding_dim": 8,
+}
+
+
+@pytest.fixture(autouse=True)
+def optax_promotes():
+    """optax raises a float to the number of a step."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A zip of 32x32 images, three in each of ten folders, each folder of one colour."""
+    path, rng = tmp_path_factory.mktemp("cifar") / "train.zip", np.random.default_rng(0)
+    with zipfile.ZipFile(path, "w") as archive:
+        for n in reversed(range(10)):
+            for name in ("b.png", "a.png", "._a.png", "c.png"):
+                colour = np.full((32, 32, 3), 20 * n, np.uint8)
+                buffer = io.BytesIO()
+                Image.fromarray(colour + rng.integers(0, 9, 3, np.uint8)).save(buffer, "PNG")
+                archive.writestr(f"class{n}/{name}", buffer.getvalue())
+        archive.writestr("class0/about.txt", b"no image")
+    return path
+
+
+def test_images_come_with_the_classes_of_their_folders(folder, tmp_path):
+    data = labelled(folder)
+    assert data.images.shape == (30, 32, 32, 3)
+    assert data.images.dtype == jnp.uint8
+    np.testing.assert_array_equal(data.labels, np.repeat(np.arange(10), 3))
+    np.testing.assert_array_equal(np.asarray(data.images[:, 0, 0, 0]) // 20, data.labels)
+    with zipfile.ZipFile(folder) as archive:
+        archive.extractall(tmp_path)
+    for wanted, found in zip(data, labelled(tmp_path), strict=True):
+        np.testing.assert_array_equal(wanted, found)
+    with pytest.raises(ValueError, match="1 folders of images; one for each of 10"):
+        labelled(tmp_path / "class3")
+
+
+def test_pixels_cover_the_range():
+    pixels = jnp.arange(256, dtype=jnp.uint8)
+    np.testing.assert_allclose(to_range(pixels), np.linspace(-1, 1, 256), atol=1e-6)
+
+
+def line_task(batch: int = 4) -> tuple[Task, Data]:
+    """A least-squares fit of a linear layer."""
+
+    def loss(layer, batch, key):
+        x = to_range(batch.images).reshape(len(batch.images), -1)
+        noisy = x + 0.01 * jax.random.normal(key, x.shape)
+        targets = jnp.where(batch.labels == 0, 1.0, -1.0)[:, None]
+        return jnp.mean((layer(noisy) - targets) ** 2)
+
+    images = np.random.default_rng(0).integers(0, 256, (64, 2, 2, 1), np.uint8)
+    labels = jnp.asarray(images[:, 0, 0, 0] < 128, jnp.int32)
+    return Task(loss, optax.adam(0.05), batch), Data(jnp.asarray(images), labels)
+
+
+def assert_same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_training_goes_on_where_it_stopped(tmp_path):
+    task, data = line_task()
+    key, layer = jax.random.key(1), Dense(4, 1, key=jax.random.key(0))
+    advance = stepper(task, 3)
+    once, _ = advance(advance(begin(task, layer), data, key)[0], data, key)
+    half, loss = advance(begin(task, layer), data, key)
+    save(tmp_path / "c", half, "as told", 1.5)
+    found, seconds = restore(tmp_path / "c", begin(task, layer), "as told")
+    assert seconds == 1.5
+    assert_same(found, half)
+    assert_same(advance(found, data, key)[0], once)
+    with pytest.raises(ValueError, match="was made as as told, not as other"):
+        restore(tmp_path / "c", begin(task, layer), "other")
+    assert restore(tmp_path / "none", half, "other") == (half, 0.0)
+    # And the task is learnt.
+    for _ in range(60):
+        once, last = advance(once, data, key)
+    assert last < 0.5 * loss
+
+
+def test_steps_do_not_depend_on_their_grouping():
+    task, data = line_task()
+    key, layer = jax.random.key(1), Dense(4, 1, key=jax.random.key(0))
+    state, single = begin(task, layer), stepper(task, 1)
+    for _ in range(4):
+        state, _ = single(state, data, key)
+    grouped, _ = stepper(task, 4)(begin(task, layer), data, key)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5), state, grouped)
+
+
+def test_the_average_is_that_of_a_power_of_the_steps():
+    """Weights that are the number of the step have the mean `step (gamma + 1) / (gamma + 2)`."""
+    data = line_task()[1]
+    task = Task(lambda network, batch, key: -jnp.sum(network), optax.sgd(1.0), 1)
+    state = begin(task, jnp.zeros(1))
+    state, _ = stepper(task, 1000)(state, data, jax.random.key(0))
+    np.testing.assert_allclose(state.network, 1000)
+    np.testing.assert_allclose(state.average / 1000, 7.94 / 8.94, rtol=1e-2)
+
+
+def test_the_learning_rate_rises_stays_and_falls():
+    rates = [float(denoiser.rate(step)) for step in (0, 499, 999, 5000, 20_000)]
+    np.testing.assert_allclose(rates, [1e-6, 5e-4, 1e-3, 1e-3, 5e-4], rtol=1e-5)
+
+
+def test_saved_networks_are_loaded_as_they_were(tmp_path):
+    network = random_unet(SMALL)
+    save_diffusers(tmp_path, network, SMALL, SCHEDULER, np.float32)
+    loaded = load_diffusers(tmp_path).network.network  # inside its timesteps from 0
+    assert_same(loaded, network)
+    large = jax.tree.map(lambda leaf: leaf * 1e6, network)
+    with pytest.raises(ValueError, match="not finite in float16"):
+        save_diffusers(tmp_path / "none", large, SMALL, SCHEDULER)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.oracle
+def test_saved_networks_are_diffusers_own(tmp_path):
+    pytest.importorskip("torch")
+    diffusers = pytest.importorskip("diffusers")
+    network = random_unet(SMALL)
+    wanted = diffusers.UNet2DModel(**SMALL).state_dict()
+    found = torch_state(network)
+    assert {k: tuple(v.shape) for k, v in wanted.items()} == {k: v.shape for k, v in found.items()}
+
+
+@pytest.mark.parametrize("name", [name for name in denoiser.NETWORKS if name != "trial"])
+def test_candidates_fit_in_twelve_megabytes(name):
+    shapes = jax.eval_shape(
+        lambda: UNet.from_config(denoiser.NETWORKS[name], key=jax.random.key(0))
+    )
+    assert 4e6 < sum(leaf.size for leaf in jax.tree.leaves(shapes)) < 6e6
+
+
+@pytest.mark.slow
+def test_a_new_denoiser_predicts_nothing_and_can_learn(monkeypatch):
+    """Its loss is that of a zero prediction, 1, and all but what is cut off has a gradient."""
+    monkeypatch.setitem(denoiser.NETWORKS, "small", TINY | {"sample_size": 8})
+    network = denoiser.construct("small", jax.random.key(0))
+    images = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3), np.uint8)
+    data = Data(jnp.asarray(images), jnp.zeros(64, jnp.int32))
+    task = denoiser.task(32, jnp.float32)
+    advance, state = stepper(task, 1), begin(task, network)
+    losses = []
+    for _ in range(40):
+        state, loss = advance(state, data, jax.random.key(0))
+        losses.append(float(loss))
+    assert 0.9 < losses[0] < 1.1
+    moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), network, state.network)
+    assert all(jax.tree.leaves(moved))
+    half, full = (
+        jax.jit(denoiser.denoising(dtype))(state.network, data, jax.random.key(1))
+        for dtype in (jnp.bfloat16, jnp.float32)
+    )
+    assert half.dtype == jnp.float32
+    np.testing.assert_allclose(half, full, rtol=2e-2)
+
+
+def test_distortions_shift_and_mirror():
+    image = jnp.arange(12 * 12, dtype=jnp.uint8).reshape(12, 12, 1)
+    keys = jax.random.split(jax.random.key(0), 200)
+    found = np.asarray(jax.vmap(classifier.distort, (None, 0))(image, keys))
+    padded = np.pad(image, ((4, 4), (4, 4), (0, 0)), "reflect")
+    allowed = {
+        cut.tobytes()
+        for row in range(9)
+        for column in range(9)
+        for cut in [padded[row : row + 12, column : column + 12]]
+    }
+    allowed |= {
+        np.frombuffer(cut, np.uint8).reshape(12, 12, 1)[:, ::-1].tobytes() for cut in allowed
+    }
+    seen = {cut.tobytes() for cut in found}
+    assert seen <= allowed
+    assert len(seen) > 100
+
+
+def test_the_residual_classifier():
+    """It has an output for each class, and half the resolution at each stage after the first."""
+    network = ResNetClassifier(3, (8, 16), (1, 2), 5, key=jax.random.key(0))
+    x = jnp.zeros((8, 8, 3))
+    assert jax.eval_shape(network, x).shape == (16,)
+    assert jax.eval_shape(network.logits, x).shape == (5,)
+    assert [block.halving for block in network.blocks] == [False, True, False]
+    assert [block.shortcut is None for block in network.blocks] == [True, False, True]
+
+
+@pytest.mark.slow
+def test_the_command(folder, tmp_path, monkeypatch):
+    """Everything is written, in half precision; a second run goes on; other recipes are refused."""
+    monkeypatch.setitem(denoiser.NETWORKS, "trial", TINY)
+    monkeypatch.setattr(classifier, "CLASSIFIER", partial(ResNetClassifier, 3, (8, 16), (1, 1), 10))
+    monkeypatch.setattr(classifier, "BATCH", 10)
+
+    def run(*words):
+        fixed = ["--data", str(folder), "--out", str(tmp_path), "--network=trial", "--batch=4"]
+        return CliRunner().invoke(main, [*fixed, *words])
+
+    done = run("--epochs=1", "--minutes=0.02", f"--test={folder}")
+    assert done.exit_code == 0, done.output
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["classifier"]["step"] == 3
+    assert figures["classifier"]["train_accuracy"] == figures["classifier"]["test_accuracy"]
+    assert 0 < figures["denoiser"]["train_loss"] < 2
+    bank = safetensors.numpy.load_file(tmp_path / "reference.safetensors")
+    assert {name: a.shape for name, a in bank.items()} == {
+        "features": (30, 16), "mean": (16,), "covariance": (16, 16),
+    }  # fmt: skip
+    np.testing.assert_allclose(np.mean(bank["features"], 0), bank["mean"], atol=2e-3)
+    model = load_diffusers(tmp_path / "denoiser")
+    image = sample(DDIM(2).table(model.schedule), model, jax.random.key(0), jnp.arange(1))
+    assert np.all(np.isfinite(image))
+    with Image.open(tmp_path / "samples.png") as picture:
+        assert picture.size == (8 * 33 - 1, 8 * 33 - 1)
+    assert "## The classifier" in (tmp_path / "MODEL_CARD.md").read_text()
+
+    before = figures["denoiser"]
+    assert run("--epochs=1", "--minutes=0.02").exit_code == 0
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["denoiser"]["step"] > before["step"]
+    assert figures["denoiser"]["seconds"] > before["seconds"]
+    (tmp_path / "denoiser.checkpoint.safetensors").rename(tmp_path / "kept")
+    assert run("--only=denoiser", "--minutes=0.001").exit_code == 0
+    again = json.loads((tmp_path / "figures.json").read_text())["denoiser"]
+    assert again["step"] > figures["denoiser"]["step"]
+    np.testing.assert_allclose(again["train_loss"], figures["denoiser"]["train_loss"], rtol=0.05)
+    refused = run("--only=denoiser", "--batch=8")
+    assert refused.exit_code == 2
+    assert "batch 4" in refused.output
+
+
+def test_a_loss_that_is_not_finite_stops_the_training():
+    task, data = line_task()
+    bad = Task(lambda *a: jnp.nan * task.loss(*a), task.optimiser, task.batch)
+    state = begin(bad, Dense(4, 1, key=jax.random.key(0)))
+    paused = []
+    with pytest.raises(FloatingPointError, match="The loss is nan near step"):
+        train(
+            bad, state, data, jax.random.key(0), name="bad", chunk=1, steps=3,
+            pause=lambda *a: paused.append(a),
+        )  # fmt: skip
+    assert not paused
+
+
+def test_casting_leaves_whole_numbers():
+    tree = cast({"a": jnp.ones(2), "n": jnp.ones(2, jnp.int32)}, jnp.bfloat16)
+    assert tree["a"].dtype == jnp.bfloat16
+    assert tree["n"].dtype == jnp.int32
