@@ -158,8 +158,8 @@ def check_hashes(config, now: dict[str, str]) -> None:
     """Refuse to go on with another model, other data or other features than a run began with."""
     if changed := [name for name, then in config.hashes.items() if then != now.get(name)]:
         raise ValueError(
-            f"{' and '.join(changed)}: not what this run began with, so it cannot go on as if "
-            "nothing had changed; search again."
+            f"{' and '.join(changed)}: not what it was when this run began, so the run cannot go "
+            "on as if nothing had changed; search again."
         )
 
 
