@@ -309,6 +309,8 @@ def test_options_are_read_as_toml(options):
 
 
 @given(TEXT)
+@example("None")
+@example("{1, 2}")
 def test_any_text_is_an_option(text):
     (value,) = parse(f"key={text}").values()
     assert value == text or fits(

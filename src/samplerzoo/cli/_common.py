@@ -114,10 +114,13 @@ def pairs(_context: click.Context, _parameter: click.Parameter, values: tuple[st
 
 
 def _value(text: str) -> Any:
-    for read in (lambda: tomllib.loads(f"x = {text}"), lambda: {"x": ast.literal_eval(text)}):
+    """A value as a configuration can hold it: TOML, or Python that is TOML once written as such."""
+    import tomli_w
+
+    for read in (lambda: text, lambda: tomli_w.dumps({"x": ast.literal_eval(text)})[4:]):
         try:
-            found = read()
-        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+            found = tomllib.loads(f"x = {read()}")
+        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError, AttributeError):
             continue
         if len(found) == 1:
             return found["x"]
