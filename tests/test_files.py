@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import tomli_w
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
 
 from samplerzoo._files import digest, from_tensors, read_tensors, to_tensors, write, write_tensors
