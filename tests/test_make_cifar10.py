@@ -162,8 +162,10 @@ def test_saved_networks_are_loaded_as_they_were(tmp_path):
 
 @pytest.mark.oracle
 def test_saved_networks_are_diffusers_own(tmp_path):
-    pytest.importorskip("torch")
-    diffusers = pytest.importorskip("diffusers")
+    pytest.importorskip("torch", reason="the oracle extra (torch) is not installed")
+    diffusers = pytest.importorskip(
+        "diffusers", reason="the oracle extra (diffusers) is not installed"
+    )
     network = random_unet(SMALL)
     wanted = diffusers.UNet2DModel(**SMALL).state_dict()
     found = torch_state(network)
