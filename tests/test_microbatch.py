@@ -134,3 +134,6 @@ def test_memory_is_that_of_one_part_and_of_the_stored_states(family):
 
     small, large = memory(256), memory(4096)
     assert large < 1.3 * small
+    # 240 more parts: had each kept the network's weights, they would be there 240 times more.
+    weights = sum(a.nbytes for a in jax.tree.leaves(model.network) if eqx.is_array(a))
+    assert large - small < 20 * weights
