@@ -1,0 +1,61 @@
+"""Named tensors of published networks, checked before a network is made of them."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+Tensors = Mapping[str, np.ndarray]
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def check(tensors: Tensors, wanted: Shapes) -> None:
+    """Raise ValueError, naming a tensor, where the tensors are not those of an architecture."""
+    if missing := [name for name in wanted if name not in tensors]:
+        raise ValueError(f"Tensor {missing[0]!r} is missing ({len(missing)} such in all).")
+    if extra := sorted(name for name in tensors if name not in wanted):
+        raise ValueError(f"Tensor {extra[0][:80]!r} is not expected ({len(extra)} such in all).")
+    for name, shape in wanted.items():
+        if tensors[name].shape != shape:
+            raise ValueError(
+                f"Tensor {name!r} has shape {tensors[name].shape} where {shape} is needed."
+            )
+        if not jnp.issubdtype(tensors[name].dtype, jnp.floating):
+            raise ValueError(
+                f"Tensor {name!r} holds {tensors[name].dtype}, not floating-point numbers."
+            )
+
+
+def without_counts(tensors: Tensors) -> dict[str, np.ndarray]:
+    """All but how many batches each norm has seen, which PyTorch keeps beside its statistics."""
+    return {n: a for n, a in tensors.items() if not n.endswith(".num_batches_tracked")}
+
+
+def norm_shapes(name: str, channels: int) -> dict[str, tuple[int, ...]]:
+    """What a batch norm's checkpoint holds."""
+    return dict.fromkeys(
+        (f"{name}.{kind}" for kind in ("weight", "bias", "running_mean", "running_var")),
+        (channels,),
+    )
+
+
+def fold(
+    tensors: Tensors, conv: str, norm: str, eps: float
+) -> tuple[Float[Array, "h w C D"], Float[Array, "D"]]:
+    """The kernel and the bias that do a convolution and the batch norm behind it in one.
+
+    Computed in float64.
+    """
+    kernel, scale, offset, mean, variance = (
+        tensors[name].astype(np.float64) for name in (f"{conv}.weight", *norm_shapes(norm, 0))
+    )
+    gain = scale / np.sqrt(variance + eps)
+    kernel = kernel.transpose(2, 3, 1, 0) * gain
+    return single(kernel), single(offset - mean * gain)
+
+
+def single(array: np.ndarray) -> Float[jax.Array, "..."]:
+    """An array of JAX in float32."""
+    return jnp.asarray(np.ascontiguousarray(array, np.float32))
