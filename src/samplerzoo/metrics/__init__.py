@@ -1,4 +1,24 @@
-"""Distances between two sets of features, in float64."""
+"""How near samples are to data: functions of two sets of features, and the registered metrics."""
 
-from .fd import frechet_distance as frechet_distance
-from .kid import kernel_distance as kernel_distance
+from ._check import Lacking as Lacking
+from .bootstrap import Interval as Interval, bootstrap as bootstrap
+from .builtin import fd as fd, kid as kid
+from .cmmd import cmmd as cmmd
+from .frechet import (
+    distance_of_moments as distance_of_moments,
+    frechet_distance as frechet_distance,
+)
+from .inception import inception_score as inception_score
+from .kernel import (
+    kernel_distance as kernel_distance,
+    kernel_distance_with_error as kernel_distance_with_error,
+    kid_subsets as kid_subsets,
+)
+from .memorisation import memorisation as memorisation
+from .metric import Metric as Metric
+from .moments import Moments as Moments, accumulate as accumulate, load_moments as load_moments
+from .neighbours import (
+    density_coverage as density_coverage,
+    precision_recall as precision_recall,
+)
+from .sets import FeatureSet as FeatureSet

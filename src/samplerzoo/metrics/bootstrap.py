@@ -1,0 +1,53 @@
+"""Standard errors of scores by resampling the samples (Efron 1979)."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ._check import Lacking
+from .metric import Metric
+from .sets import Points, pair
+
+
+class Interval(NamedTuple):
+    """A score, its standard error, and its 95% interval: 1.96 errors to each side."""
+
+    value: float
+    error: float
+    low: float
+    high: float
+
+
+def bootstrap(
+    metric: Metric, samples: Points, reference: Points, draws: int = 100, seed: int = 0
+) -> dict[str, Interval]:
+    """Each column of a metric with the error that the choice of the samples gives it.
+
+    The samples are drawn again with replacement, `draws` times, from the features that are there;
+    the reference stays. The interval lies around the score, not at the draws' percentiles: a draw
+    repeats samples, which biases FD upward a second time. So for FD it is an interval of the
+    expected score at this number of samples, which is itself above that of infinitely many, and
+    where little but this bias is left of the score, the error is up to twice too large.
+
+    Raises ValueError for metrics of pairs or neighbours of samples, where a repeated sample is a
+    pair or a neighbour of its own and the draws say nothing of the error: KID has its own
+    (`kid_se`), for the others take several seeds.
+    """
+    if metric.resample is None:
+        raise Lacking(
+            f"A bootstrap of {', '.join(metric.better)} would not give the error: repeated samples "
+            "are pairs or neighbours of themselves. Take kid, which has its own error, or "
+            "several seeds."
+        )
+    if draws < 2:
+        raise ValueError(f"draws is {draws}; it must be at least 2.")
+    left, right = pair(samples, reference)
+    whole = metric(left, right)
+    random, n = np.random.default_rng(seed), len(left.features)
+    again = metric.resample(left, right)
+    found = [again(random.integers(n, size=n)) for _ in range(draws)]
+    errors = [float(np.std([one[name] for one in found], ddof=1)) for name in whole]
+    return {
+        name: Interval(value, error, value - 1.96 * error, value + 1.96 * error)
+        for (name, value), error in zip(whole.items(), errors, strict=True)
+    }

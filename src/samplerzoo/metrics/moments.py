@@ -1,0 +1,85 @@
+"""The mean and the covariance of features, and the files that other tools keep them in."""
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from .._files import write
+
+
+@dataclass(frozen=True)
+class Moments:
+    """The mean and the covariance (divided by N - 1) of a set of features, in float64."""
+
+    mean: Float[np.ndarray, "d"]
+    covariance: Float[np.ndarray, "d d"]
+
+    def save(self, path: Path) -> None:
+        """Write an .npz file of `mu` and `sigma`, as pytorch-fid and torch-fidelity read it."""
+        buffer = io.BytesIO()
+        np.savez(buffer, mu=self.mean, sigma=self.covariance)
+        write(path, buffer.getvalue())
+
+
+def accumulate(chunks: Iterable[Float[np.ndarray, "_ d"]]) -> Moments:
+    """The moments of at least two points that come in chunks of any sizes.
+
+    All are shifted by the mean of the first, so that a mean far from zero costs no digits, and
+    the chunks merged as in Chan, Golub and LeVeque (1983).
+    """
+    count, shift, mean, scatter = 0, np.zeros(1), np.zeros(1), np.zeros((1, 1))
+    for chunk in chunks:
+        points = np.array(chunk, np.float64)
+        shift = shift if count else points.mean(0)
+        points -= shift
+        centre = points.mean(0)
+        points -= centre
+        gap, total = centre - mean, count + len(points)
+        scatter = scatter + points.T @ points
+        scatter += (count * len(points) / total * gap)[:, None] * gap[None, :]
+        mean, count = mean + len(points) / total * gap, total
+    if count < 2:
+        raise ValueError(f"Moments need at least 2 points; {count} are given.")
+    return Moments(shift + mean, scatter / (count - 1))
+
+
+def load_moments(path: Path) -> Moments:
+    """The moments in an .npz file with `mu` (d,) and `sigma` (d, d), of whatever tool.
+
+    Raises ValueError where the file is none such, or the covariance is not one.
+    """
+    try:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            mean, covariance = (_real(file[key]) for key in ("mu", "sigma"))
+    except FileNotFoundError:
+        raise ValueError(f"There is no file {path}.") from None
+    except Exception as error:  # damage shows as one of many kinds
+        raise ValueError(
+            f"{path} cannot be read as an .npz file of the arrays 'mu' and 'sigma' "
+            f"({' '.join(str(error).split()).rstrip('.')})."
+        ) from error
+    if mean.ndim != 1 or mean.size == 0 or covariance.shape != 2 * mean.shape:
+        raise ValueError(
+            f"{path} has mu of shape {mean.shape} and sigma of shape {covariance.shape}; (d,) and "
+            "(d, d) are needed."
+        )
+    if not (np.all(np.isfinite(mean)) and np.all(np.isfinite(covariance))):
+        raise ValueError(f"{path} holds numbers that are not finite (NaN or inf).")
+    spread = np.max(np.abs(covariance))
+    asymmetry = np.max(np.abs(covariance - covariance.T))
+    if asymmetry > 1e-5 * spread or np.min(np.diagonal(covariance)) < -1e-5 * spread:
+        raise ValueError(
+            f"The sigma of {path} is no covariance: it must be symmetric and its diagonal not "
+            "negative."
+        )
+    return Moments(mean, (covariance + covariance.T) / 2)
+
+
+def _real(array: np.ndarray) -> np.ndarray:
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ValueError(f"they must be floating-point numbers, not {array.dtype}")
+    return array.astype(np.float64)

@@ -1,0 +1,90 @@
+"""The features of a set of images, and what metrics derive from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, TypeAlias, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+from ._check import Lacking, check_features, pieces
+from .moments import Moments, accumulate
+
+T = TypeVar("T")
+
+
+class FeatureSet:
+    """Features (N, d) of a set of images, or their moments alone, and what follows from them."""
+
+    def __init__(
+        self,
+        features: Float[ArrayLike, "N d"] | None = None,
+        *,
+        moments: Moments | None = None,
+        head: Callable[[Array], Array] | None = None,
+        held_out: FeatureSet | None = None,
+    ):
+        """`features` may be a memory map; `head` maps one image's features to logits (classes,).
+
+        `held_out` is a set of images that the model was not trained on. Raises ValueError where
+        neither features nor moments are given, or features that are not finite.
+        """
+        if features is None and moments is None:
+            raise ValueError("A FeatureSet needs features or moments; neither is given.")
+        self._features = None if features is None else check_features(features)
+        self._moments, self._head, self.held_out = moments, head, held_out
+        self._known: dict[tuple, Any] = {}
+
+    @property
+    def features(self) -> Float[np.ndarray, "N d"]:
+        """The features; Lacking where only moments are known."""
+        if self._features is None:
+            raise Lacking(
+                "Only the mean and the covariance of these features are known; this needs the "
+                "features of each image."
+            )
+        return self._features
+
+    @property
+    def width(self) -> int:
+        """The number `d` of features of an image."""
+        return len(self.moments.mean) if self._features is None else self._features.shape[1]
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Mean and covariance in float64, computed a chunk at a time unless given."""
+        return self._moments or accumulate(pieces(self.features))
+
+    @cached_property
+    def logits(self) -> Float[np.ndarray, "N classes"] | None:
+        """The head's logits, a chunk at a time; None where there is no head."""
+        if self._head is None:
+            return None
+        apply = jax.jit(jax.vmap(self._head))
+        chunks = [np.asarray(apply(jnp.asarray(chunk))) for chunk in pieces(self.features)]
+        return np.concatenate(chunks)
+
+    def once(self, compute: Callable[..., T], *options: Any) -> T:
+        """`compute(features, *options)`, kept: a reference is compared with many sets."""
+        key = (compute, *options)
+        if key not in self._known:
+            self._known[key] = compute(self.features, *options)
+        return self._known[key]
+
+
+Points: TypeAlias = Float[ArrayLike, "_ d"] | FeatureSet
+
+
+def pair(x: Points, y: Points) -> tuple[FeatureSet, FeatureSet]:
+    """Two sets to be compared; a ValueError where their features differ in width."""
+    left, right = (z if isinstance(z, FeatureSet) else FeatureSet(z) for z in (x, y))
+    if left.width != right.width:
+        raise ValueError(
+            f"The samples have {left.width} features and the reference {right.width}; both must "
+            "come from the same extractor."
+        )
+    return left, right
