@@ -1,10 +1,17 @@
 """Every test runs with shapes and dtypes checked and with warnings as errors."""
 
+import os
+import tempfile
+
 import jax
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# The features of data that tests compute are kept for the session.
+CACHE = tempfile.TemporaryDirectory(prefix="samplerzoo-tests-", ignore_cleanup_errors=True)
+os.environ["SAMPLERZOO_CACHE"] = CACHE.name
 
 
 @pytest.fixture

@@ -1,14 +1,18 @@
 """Images from folders, zips and arrays: the same numbers, or a sentence."""
 
+import subprocess
+import sys
+import tracemalloc
 import zipfile
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 
-from samplerzoo.data import check, read
+from samplerzoo.data import Images, read
 from samplerzoo.report import is_image, save_curve, save_grid, save_samples, tile
 
 GREY, COLOUR = (8, 6, 1), (8, 6, 3)
@@ -25,9 +29,14 @@ def write_folder(folder, images):
     return folder
 
 
-def refused(path, shape=GREY):
+def everything(path, shape=GREY, *more, **options):
+    """All images at a path, read in parts."""
+    return np.concatenate(list(read(path, shape, *more, **options).batches(3)))
+
+
+def refused(path, shape=GREY, **options):
     with pytest.raises(ValueError, match=r"\.$") as caught:
-        read(path, shape)
+        everything(path, shape, **options)
     assert str(path) in str(caught.value)
     return str(caught.value)
 
@@ -45,28 +54,28 @@ def test_folder_zip_and_npz_give_the_same_images(shape, tmp_path):
     np.savez_compressed(tmp_path / "alone.npz", images.astype(np.float64) / 127.5 - 1)
     expected = images.astype(np.float32) / 127.5 - 1
     for name in ("images", "images.zip", "images.npz", "alone.npz"):
-        found = read(tmp_path / name, shape)
+        found = everything(tmp_path / name, shape)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_grey_arrays_may_lack_the_channel(tmp_path):
     np.savez(tmp_path / "x.npz", pixels(GREY)[..., 0])
-    assert read(tmp_path / "x.npz", GREY).shape == (4, *GREY)
+    assert everything(tmp_path / "x.npz").shape == (4, *GREY)
 
 
 def test_images_are_turned_to_the_colours_of_the_model(tmp_path):
     write_folder(tmp_path / "grey", pixels(GREY))
     write_folder(tmp_path / "colour", pixels(COLOUR))
-    assert read(tmp_path / "grey", COLOUR).shape == (4, *COLOUR)
-    assert read(tmp_path / "colour", GREY).shape == (4, *GREY)
+    assert everything(tmp_path / "grey", COLOUR).shape == (4, *COLOUR)
+    assert everything(tmp_path / "colour", GREY).shape == (4, *GREY)
 
 
 def test_arrays_of_any_shape_are_data(tmp_path):
     points = np.random.default_rng(0).normal(size=(20, 2))
     np.savez(tmp_path / "points.npz", points)
     np.testing.assert_array_equal(
-        read(tmp_path / "points.npz", (2,), None), points.astype(np.float32)
+        everything(tmp_path / "points.npz", (2,), None), points.astype(np.float32)
     )
     write_folder(tmp_path / "images", pixels(GREY))
     with pytest.raises(ValueError, match=r"shape \(2,\); give an \.npz"):
@@ -122,7 +131,7 @@ def test_files_that_are_refused(tmp_path):
 def test_an_npy_called_npz_is_read(tmp_path):
     with (tmp_path / "x.npz").open("wb") as file:
         np.save(file, pixels(GREY))
-    assert read(tmp_path / "x.npz", GREY).shape == (4, *GREY)
+    assert everything(tmp_path / "x.npz").shape == (4, *GREY)
 
 
 @settings(deadline=None, max_examples=150)
@@ -144,18 +153,207 @@ def test_damaged_files_give_a_sentence_or_images(data, tmp_path_factory):
     content = content[: data.draw(st.integers(0, len(content)))]
     (folder / target).write_bytes(content)
     with suppress(ValueError):
-        found = read(folder / source, GREY)
+        found = everything(folder / source)
         assert found.dtype == np.float32
         assert found.shape[1:] == GREY
 
 
-def test_check_brings_bytes_into_range():
+def test_arrays_are_brought_into_range():
     images = pixels(GREY)
-    np.testing.assert_allclose(check(images, "x", GREY, (-1.0, 1.0)), images / 127.5 - 1, atol=1e-6)
+    for clip, expected in (
+        (None, images / 127.5 - 1),
+        ((-1.0, 1.0), images / 127.5 - 1),
+        ((0.0, 2.0), images / 127.5),
+    ):
+        np.testing.assert_allclose(Images.of(images, clip)[:], expected, atol=1e-6)
     with pytest.raises(ValueError, match="int32"):
-        check(images.astype(np.int32), "x", GREY, None)
+        Images.of(images.astype(np.int32))
     with pytest.raises(ValueError, match="object"):
-        check(np.full((3, *GREY), None), "x", GREY, None)
+        Images.of(np.full((3, *GREY), None))
+
+
+def test_parts_of_a_set_are_read_as_asked(tmp_path):
+    images = read(write_folder(tmp_path / "images", pixels(GREY, 10)), GREY)
+    whole = images[:]
+    assert len(images) == 10
+    assert images.shape == GREY
+    for rows in (slice(0, 3), slice(4, 5), slice(7, 99), slice(-2, None), slice(3, 3), slice(9, 2)):
+        np.testing.assert_array_equal(images[rows], whole[rows])
+    with pytest.raises(ValueError, match="no step"):
+        images[::2]
+    assert [len(batch) for batch in images.batches(4)] == [4, 4, 2]
+
+
+def write_splits(folder):
+    for n, split in enumerate(("train", "test")):
+        (folder / split).mkdir(parents=True)
+        write_folder(folder / split / "cats", pixels(GREY, 3 + n))
+    return folder
+
+
+def test_splits_of_folders_zips_and_arrays(tmp_path):
+    folder = write_splits(tmp_path / "images")
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for path in folder.rglob("*.png"):
+            archive.write(path, path.relative_to(folder))
+    np.savez(tmp_path / "images.npz", train=pixels(GREY, 3), test=pixels(GREY, 4))
+    for name in ("images", "images.zip", "images.npz"):
+        for split, n in (("train", 3), ("test", 4)):
+            expected = pixels(GREY, n) / 127.5 - 1
+            found = everything(tmp_path / name, split=split)
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+        said = refused(tmp_path / name, split="val")
+        assert "no split 'val'; it has test, train." in said
+    assert len(read(folder, GREY)) == 7
+    assert len(read(folder, GREY, split="test/cats")) == 4
+    assert "none called 'images'; --split chooses one of train, test" in refused(
+        tmp_path / "images.npz"
+    )
+    assert "it has none" in refused(folder / "train" / "cats", split="train")
+    np.save(tmp_path / "x.npy", pixels(GREY))
+    assert "it has none" in refused(tmp_path / "x.npy", split="train")
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16, ">f4", np.float64])
+def test_arrays_are_mapped_whatever_their_layout(dtype, order, tmp_path):
+    images = pixels(COLOUR)
+    array = images if dtype is np.uint8 else (images / 127.5 - 1).astype(dtype)
+    array = np.asarray(array, order=order)
+    np.save(tmp_path / "x.npy", array)
+    np.savez(tmp_path / "x.npz", more=np.zeros(3), images=array)
+    np.savez_compressed(tmp_path / "packed.npz", array)
+    for name in ("x.npy", "x.npz", "packed.npz"):
+        found = everything(tmp_path / name, COLOUR)
+        np.testing.assert_allclose(found, images / 127.5 - 1, atol=1e-3 if dtype == np.float16
+                                   else 1e-6)  # fmt: skip
+
+
+def shrunk(pixels, size):
+    """An image cropped as the published loaders do, written down a second time."""
+    image = Image.fromarray(pixels)
+    while min(*image.size) >= 2 * size:
+        image = image.resize(tuple(x // 2 for x in image.size), resample=Image.Resampling.BOX)
+    scale = size / min(*image.size)
+    image = image.resize(
+        tuple(round(x * scale) for x in image.size), resample=Image.Resampling.BICUBIC
+    )
+    array = np.array(image)
+    top, left = (array.shape[0] - size) // 2, (array.shape[1] - size) // 2
+    return array[top : top + size, left : left + size]
+
+
+def test_images_are_cropped_as_for_imagenet(tmp_path):
+    shapes = [(8, 8), (50, 33), (9, 40), (64, 64), (5, 7), (8, 200)]
+    (tmp_path / "images").mkdir()
+    expected = []
+    for n, (height, width) in enumerate(shapes):
+        image = pixels((height, width, 3), 1)[0]
+        Image.fromarray(image).save(tmp_path / "images" / f"{n}.png")
+        expected.append(shrunk(image, 8))
+    found = everything(tmp_path / "images", (8, 8, 3), crop=True)
+    np.testing.assert_allclose(found, np.stack(expected) / 127.5 - 1, atol=1e-6)
+    assert "--crop (crop=True)" in refused(tmp_path / "images", (8, 8, 3))
+    with pytest.raises(ValueError, match="square, but the model makes 6x8"):
+        read(tmp_path / "images", COLOUR, crop=True)
+
+
+def test_digests_are_of_content_and_of_how_it_is_read(tmp_path):
+    images = pixels((8, 8, 3))
+    folder = write_folder(tmp_path / "images", images)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, f"deep/{path.name}")
+    (tmp_path / "elsewhere").mkdir()
+    copy = write_folder(tmp_path / "elsewhere" / "images", images)
+    np.save(tmp_path / "x.npy", images)
+    np.savez_compressed(tmp_path / "x.npz", images)
+
+    def digest(path, shape=(8, 8, 3), **options):
+        return read(path, shape, **options).digest
+
+    same = {digest(folder), digest(copy), digest(tmp_path / "x.zip")}
+    assert len(same) == 1
+    arrays = {
+        digest(tmp_path / "x.npy"),
+        digest(tmp_path / "x.npz"),
+        Images.of(images, (-1.0, 1.0)).digest,
+    }
+    assert len(arrays) == 1
+    others = {
+        digest(folder, clip=None), digest(folder, clip=(0.0, 1.0)), digest(folder, crop=True),
+        digest(folder, (8, 8, 1)), digest(folder, (4, 4, 3), crop=True),
+    }  # fmt: skip
+    assert len(others | same | arrays) == 7
+    Image.fromarray(images[0]).save(folder / "0.png", compress_level=0)
+    assert digest(folder) not in same
+
+
+def test_a_digest_never_decodes(tmp_path):
+    folder = write_folder(tmp_path / "images", pixels(GREY))
+    (folder / "2.png").write_bytes(b"no image")
+    assert len(read(folder, GREY).digest) == 64
+    assert f"{folder}/2.png cannot be read as an image" in refused(folder)
+
+
+def test_files_that_vanish_are_named(tmp_path):
+    images = read(write_folder(tmp_path / "images", pixels(GREY)), GREY)
+    (tmp_path / "images" / "2.png").unlink()
+    with pytest.raises(ValueError, match=r"images/2\.png cannot be read: No such file"):
+        images[:]
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+from samplerzoo.data import read
+images = read(Path(sys.argv[1]), (256, 256, 3))
+next(images.batches(8))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+total = sum(float(batch.mean()) for batch in images.batches(8))
+images.digest
+print(len(images), before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_memory_does_not_grow_with_the_set(tmp_path):
+    """1,000 images that take 786 MB as floats and 197 MB as bytes are read in under 60 MB."""
+    image = np.zeros((256, 256, 3), np.uint8)
+    Image.fromarray(image).save(tmp_path / "x.png")
+    data = (tmp_path / "x.png").read_bytes()
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for n in range(1000):
+            archive.writestr(f"{n}.png", data)
+    command = [sys.executable, "-c", MEMORY, str(tmp_path / "x.zip")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    count, before, after = map(int, done.stdout.split())
+    assert count == 1000
+    assert after - before < 60e3
+
+
+def test_memory_of_large_arrays_is_not_taken(tmp_path):
+    """A compressed array of 201 MB, that is checked, hashed and read."""
+    np.savez_compressed(tmp_path / "x.npz", np.zeros((256, 512, 512, 3), np.uint8))
+    tracemalloc.start()
+    images = read(tmp_path / "x.npz", (512, 512, 3))
+    assert len(images.digest) == 64
+    assert images[200:210].shape == (10, 512, 512, 3)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 80e6
+
+
+CIFAR = Path(__file__).parents[2] / "shared" / "data" / "cifar10-test.zip"
+
+
+@pytest.mark.skipif(not CIFAR.exists(), reason="the images of CIFAR-10 are not there")
+def test_ten_thousand_real_images():
+    images = read(CIFAR, (32, 32, 3))
+    total = np.zeros(3)
+    for batch in images.batches(1000):
+        total += batch.mean((0, 1, 2)) / 10
+    assert len(images) == 10_000
+    np.testing.assert_allclose((total + 1) / 2, [0.494, 0.485, 0.450], atol=0.003)
 
 
 @given(

@@ -54,6 +54,22 @@ def digits_images() -> Float[np.ndarray, "1797 8 8 1"]:
     return digits_labelled()[0]
 
 
+def digits_train() -> Float[np.ndarray, "1437 8 8 1"]:
+    """Those of the images that the digits' networks were trained on."""
+    return digits_images()[split_rows()[0]]
+
+
+def digits_held_out() -> Float[np.ndarray, "360 8 8 1"]:
+    """Those that they were not trained on."""
+    return digits_images()[split_rows()[1]]
+
+
+def split_rows() -> tuple[np.ndarray, np.ndarray]:
+    """The rows of the images for training and of those held out, drawn once for all."""
+    rows = np.random.default_rng(0).permutation(1797)
+    return rows[:1437], rows[1437:]
+
+
 def digits_labelled() -> tuple[Float[np.ndarray, "1797 8 8 1"], np.ndarray]:
     """The images and their labels 0-9, (1797,)."""
     with np.load(FOLDER / "digits.npz", allow_pickle=False) as file:

@@ -20,7 +20,7 @@ from jaxtyping import Array
 from tqdm import tqdm
 
 from .._files import to_tensors, write, write_tensors
-from . import FOLDER, NETWORKS, digits_labelled, digits_schedule
+from . import FOLDER, NETWORKS, digits_labelled, digits_schedule, split_rows
 
 
 class Recipe(NamedTuple):
@@ -45,10 +45,9 @@ RECIPES = {
 def split() -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Images and labels for training (1,437) and for validation (360)."""
     images, labels = digits_labelled()
-    order = np.random.default_rng(0).permutation(len(images))
-    cut = len(images) * 4 // 5
+    train, held_out = split_rows()
     take = lambda rows: (jnp.asarray(images[rows]), jnp.asarray(labels[rows]))  # noqa: E731
-    return take(order[:cut]), take(order[cut:])
+    return take(train), take(held_out)
 
 
 def denoising_loss(network: Any, images: Array, labels: Array, key: Array) -> Array:

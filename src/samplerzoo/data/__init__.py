@@ -1,3 +1,4 @@
-"""Images as one array (N, H, W, C) of float32 in a model's range."""
+"""Data sets: images in a model's range, decoded when they are asked for."""
 
-from .sources import check as check, read as read
+from .images import Images as Images, Range as Range, Shape as Shape
+from .sources import read as read

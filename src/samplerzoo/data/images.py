@@ -1,0 +1,158 @@
+"""A set of images, which are decoded when they are asked for."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+from jaxtyping import ArrayLike, Float
+
+Shape: TypeAlias = tuple[int, ...]
+Range: TypeAlias = tuple[float, float] | None
+RECIPE = "samplerzoo.images/1"  # another one when the same files give other numbers
+NUMBERS = 2**22  # that are read at a time where all are
+
+
+class AbstractSource(ABC):
+    """Images as they are stored."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many there are."""
+
+    @abstractmethod
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Some of them: 8-bit integers, or floats in the model's range, (n, ...)."""
+
+    @abstractmethod
+    def content(self) -> Iterator[bytes | memoryview]:
+        """All that they are made from, in order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """A set of images, or of other samples, read from where they are stored when asked for.
+
+    `images[a:b]` are float32 arrays (b - a, *shape) in the range `clip` of a model: 8-bit images
+    are brought to it ([-1, 1] if it is None), floats are as they are stored.
+    """
+
+    source: AbstractSource
+    shape: Shape
+    clip: Range
+
+    @classmethod
+    def of(
+        cls,
+        array: ArrayLike,
+        clip: Range = None,
+        name: str = "The array",
+        shape: Shape | None = None,
+    ) -> "Images":
+        """The images of an array (N, ...): uint8, or floats in the range `clip`.
+
+        An array without the last axis of a `shape` (H, W, 1) is grey. Raises ValueError where it
+        has other numbers, or another shape.
+        """
+        array = np.asarray(array)
+        if shape is not None and array.ndim == len(shape) and shape[-1] == 1:
+            array = array[..., None]
+        shape = array.shape[1:] if shape is None else shape
+        _check(array, name, shape, clip)
+        return cls(_Rows(array), shape, clip)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, rows: slice) -> Float[np.ndarray, "n ..."]:
+        """The images of a slice without step."""
+        start, stop, step = rows.indices(len(self))
+        if step != 1:
+            raise ValueError(f"Images are read in order, so a slice has no step; {step} is given.")
+        found = self.source.rows(start, max(start, stop))
+        if found.dtype == np.uint8:
+            low, high = self.clip or (-1.0, 1.0)
+            return low + (high - low) / 255 * found.astype(np.float32)
+        return found.astype(np.float32)
+
+    def batches(self, size: int) -> Iterator[Float[np.ndarray, "n ..."]]:
+        """All images in order, `size` at a time and what is left."""
+        for start in range(0, len(self), size):
+            yield self[start : start + size]
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of what the images are made from and of how they are read.
+
+        The same wherever they are stored. Nothing is decoded for it.
+        """
+        total = hashlib.sha256(f"{RECIPE} {self.shape} {self.clip}\n".encode())
+        for piece in self.source.content():
+            total.update(piece)
+        return total.hexdigest()
+
+
+class _Rows(AbstractSource):
+    """An array of images, which may be a memory map."""
+
+    def __init__(self, array: np.ndarray):
+        self.array = array
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        return np.asarray(self.array[start:stop])
+
+    def content(self) -> Iterator[bytes | memoryview]:
+        yield f"{self.array.dtype.str} {self.array.shape}\n".encode()
+        for piece in _pieces(self.array):
+            yield np.ascontiguousarray(piece).data
+
+
+def _pieces(array: np.ndarray) -> Iterator[np.ndarray]:
+    size = max(1, NUMBERS // max(1, array[:1].size))
+    for start in range(0, len(array), size):
+        yield array[start : start + size]
+
+
+def _check(images: np.ndarray, source: str, shape: Shape, clip: Range) -> None:
+    """Raise ValueError unless there are two images at least, of a shape, finite and in range.
+
+    Floats must use the negative half of a range that has one.
+    """
+    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
+        raise ValueError(f"The data of {source} are {images.dtype}; uint8 or floats are needed.")
+    if images.ndim == 0 or images.shape[1:] != shape:
+        raise ValueError(
+            f"The data of {source} have shape {images.shape[1:]} where the model makes {shape}."
+        )
+    check_count(len(images), source)
+    if images.dtype == np.uint8:
+        return
+    bounds = [_bounds(piece) for piece in _pieces(images)]
+    least, most = min(b[0] for b in bounds), max(b[1] for b in bounds)
+    if not np.all(np.isfinite(bounds)):
+        raise ValueError(f"The data of {source} hold numbers that are not finite (NaN or inf).")
+    low, high = clip or (-np.inf, np.inf)
+    if least < low - 1e-3 or most > high + 1e-3 or (low < 0 <= least):
+        raise ValueError(
+            f"The data of {source} lie in [{least:g}, {most:g}] where the model's lie in "
+            f"[{low:g}, {high:g}]; give uint8, or floats of that range."
+        )
+
+
+def check_count(count: int, source: str) -> None:
+    """Raise ValueError where there are fewer than two images."""
+    if count < 2:
+        raise ValueError(f"{source} holds {count} image(s); at least 2 are needed.")
+
+
+def _bounds(piece: np.ndarray) -> tuple[float, float]:
+    """The least and the greatest number in float32, NaN where there is one."""
+    with np.errstate(over="ignore"):
+        numbers = piece.astype(np.float32)
+    return float(np.min(numbers)), float(np.max(numbers))

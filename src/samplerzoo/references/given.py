@@ -1,0 +1,79 @@
+"""References whose images are not there: features, or their moments, that were computed before."""
+
+import hashlib
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..metrics import FeatureSet, load_moments
+from .files import damage, read_features, read_metadata
+from .hashing import Extractor, weights
+
+SUFFIX = ".safetensors"
+
+
+class Bank:
+    """The features of one data set in files such as the cache keeps, one for each extractor.
+
+    Raises ValueError where a file is none such, or they are not of the same data.
+    """
+
+    def __init__(self, paths: Iterable[Path]):
+        self._paths: dict[str, Path] = {}
+        digests = set()
+        for path in paths:
+            with damage(path):
+                about = read_metadata(path)
+            self._paths[about["features"]] = path
+            digests.add(about["data"])
+        if len(digests) != 1:
+            names = ", ".join(map(str, self._paths.values())) or "none"
+            raise ValueError(f"One data set's features are needed, not {len(digests)}'s ({names}).")
+        self.digest = digests.pop()
+
+    @classmethod
+    def at(cls, path: Path) -> "Bank":
+        """That of a file, or of all files of a folder."""
+        return cls(sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path])
+
+    def reference(self, name: str, phi: Extractor) -> FeatureSet:
+        """The features of an extractor; ValueError where another made them, or they are damaged."""
+        if name not in self._paths:
+            raise ValueError(
+                f"Of the data there are the features {', '.join(self._paths)} and no images, so "
+                f"not {name!r}."
+            )
+        path = self._paths[name]
+        with damage(path), path.open("rb") as file:
+            kept = read_features(file)
+        if kept.metadata["extractor"].partition(".")[0] != weights(phi):
+            raise ValueError(f"{path} was made by an extractor {name!r} with other weights.")
+        return FeatureSet(kept.features, moments=kept.moments, head=getattr(phi, "head", None))
+
+
+class Statistics:
+    """The mean and the covariance of features in an .npz file of `mu` and `sigma`.
+
+    Such as pytorch-fid and torch-fidelity write; the file does not say of which features.
+    """
+
+    def __init__(self, path: Path):
+        self._moments = load_moments(path)
+        self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def reference(self, name: str, phi: Extractor) -> FeatureSet:
+        """The moments alone, whatever the extractor."""
+        return FeatureSet(moments=self._moments)
+
+
+def is_bank(path: Path) -> bool:
+    """Whether a path is a .safetensors file, or a folder that has such."""
+    return path.suffix == SUFFIX or (path.is_dir() and any(path.glob(f"*{SUFFIX}")))
+
+
+def is_statistics(path: Path) -> bool:
+    """Whether a file is an .npz with `mu` and `sigma`."""
+    if path.suffix != ".npz" or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return {"mu.npy", "sigma.npy"} <= set(archive.namelist())
