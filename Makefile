@@ -4,6 +4,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 VENV ?= .venv
 EXTRAS ?= dev
 RUN = $(VENV)/bin/python -m
+# Other tools' FID, to test against: what they depend on breaks PyTorch for CPUs, and is not used.
+FIDELITY = torch-fidelity clean-fid
 PIP = $(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test lint bench results clean
@@ -40,4 +42,5 @@ $(VENV)/installed: $(VENV)/made pyproject.toml constraints.txt
 
 $(VENV)/installed-$(EXTRAS): $(VENV)/made pyproject.toml constraints.txt
 	$(PIP) -e ".[$(EXTRAS)]"
+	$(if $(findstring oracle,$(EXTRAS)),$(PIP) --no-deps $(FIDELITY))
 	@touch $(VENV)/installed $@

@@ -29,7 +29,7 @@ from cli_tools import (
 )
 
 BASELINES = ["ddpm-linear", "ddpm-quadratic", "ddim-linear", "ddim-quadratic"]
-COLUMNS = {"sampler", "nfe", "features", "fd", "kid", "n", "seed"}
+COLUMNS = {"sampler", "nfe", "features", "fd", "kid", "kid_se", "precision", "recall", "n", "seed"}
 
 
 def check_result(result, family, steps, spaces, n, seed):
@@ -38,7 +38,8 @@ def check_result(result, family, steps, spaces, n, seed):
     pairs = [(row["sampler"], row["features"]) for row in result["rows"]]
     assert pairs == [(name, space) for name in [family, *BASELINES] for space in spaces]
     assert {(row["nfe"], row["n"], row["seed"]) for row in result["rows"]} == {(steps, n, seed)}
-    assert all(np.isfinite([row["fd"], row["kid"]]).all() for row in result["rows"])
+    numbers = COLUMNS - {"sampler", "features"}
+    assert all(np.isfinite([row[name] for name in numbers]).all() for row in result["rows"])
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +173,7 @@ def test_runs_without_out_get_new_folders(tmp_path):
     write_toys(tmp_path)
     args = ("search", *TOY, *TINY, "--iterations=1", "--n=8", "--quiet")
     for _ in range(2):
-        assert "FD and KID" in succeed(*args, cwd=tmp_path).out
+        assert "FD and KID are better" in succeed(*args, cwd=tmp_path).out
     assert [p.name for p in sorted((tmp_path / "runs").iterdir())] == ["rddim-3-001", "rddim-3-002"]
 
 

@@ -17,8 +17,8 @@ from samplerzoo import (
     DiffusionModel,
     Linear,
     StepTable,
-    frechet_distance,
 )
+from samplerzoo.metrics import Metric, distance_of_moments
 from samplerzoo.testing import (
     check_dataset,
     check_family,
@@ -341,12 +341,28 @@ def test_dataset(broken, sentence):
     refused(check_dataset, sentence, broken)
 
 
+def metric(compute, **better):
+    return Metric(compute, better)
+
+
+def distance(samples, reference):
+    return distance_of_moments(samples.moments, reference.moments)
+
+
 @pytest.mark.parametrize(
     ("broken", "sentence"),
     [
-        (lambda x, y: jnp.ones(()), "must return a float"),
-        (lambda x, y: -frechet_distance(x, y), "must be smaller for nearer sets"),
-        (lambda x, y: 1.0, "must be smaller for nearer sets"),
+        (lambda x, y: 1.0, "must be a samplerzoo.metrics.Metric"),
+        (metric(lambda x, y: {"a": 1.0}, b="neither"), "must compute the columns"),
+        (metric(lambda x, y: {"a": np.ones(())}, a="neither"), "must compute a finite float"),
+        (metric(lambda x, y: {"a": float("nan")}, a="neither"), "must compute a finite float"),
+        (metric(lambda x, y: {"a": distance(x, y)}, a="larger"), "must compute a larger 'a'"),
+        (metric(lambda x, y: {"a": -distance(x, y)}, a="smaller"), "must compute a smaller 'a'"),
+        (metric(lambda x, y: {"a": 1.0}, a="smaller"), "must compute a smaller 'a'"),
+        (
+            metric(lambda x, y: {"a": distance(x, y) + 100 * float(x.features[0, 0])}, a="smaller"),
+            "must not depend on the order",
+        ),
     ],
 )
 def test_metric(broken, sentence):

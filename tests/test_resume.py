@@ -204,7 +204,7 @@ def test_damaged_runs_are_refused(folder, alone):
         assert contents(run) == before
         (run / name).write_bytes(whole[name]) if name in whole else (run / name).unlink()
     done = succeed("resume", "run", "--quiet", cwd=folder)
-    assert "FD and KID" in done.out
+    assert "FD and KID are better" in done.out
 
 
 def test_other_versions_are_told(folder, alone):

@@ -17,11 +17,11 @@ SOURCE = ROOT / "src" / "samplerzoo"
 
 # From the bottom up. A module may import those below it, and those of its own folder.
 LAYERS = [
-    ["_types", "_files", "registry", "compiling", "devices", "fitting"],
+    ["_types", "_files", "_pickle", "registry", "compiling", "devices", "fitting"],
     ["schedule", "kernels"],
     ["model", "table", "backbones", "features", "data"],
     ["families", "metrics", "process", "checkpoints"],
-    ["engine", "ode"],
+    ["engine", "ode", "references"],
     ["objective", "evaluate", "artifact", "microbatch"],
     ["search", "report", "testing", "hub"],
     ["cli", "assets"],

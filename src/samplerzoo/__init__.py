@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .artifact import load_sampler as load_sampler, save_sampler as save_sampler
+    from .data import Images as Images, read as read
     from .engine import run as run, sample as sample
     from .evaluate import baselines as baselines, draw_samples as draw_samples, score as score
     from .families import (
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
         Times as Times,
         free_parameters as free_parameters,
     )
-    from .features import extract as extract
+    from .features import apply as apply, extract as extract
     from .hub.models import load_model as load_model
     from .kernels import (
         RBF as RBF,
@@ -28,12 +29,26 @@ if TYPE_CHECKING:
         RationalQuadratic as RationalQuadratic,
         mmd as mmd,
     )
-    from .metrics import frechet_distance as frechet_distance, kernel_distance as kernel_distance
+    from .metrics import (
+        FeatureSet as FeatureSet,
+        Metric as Metric,
+        Moments as Moments,
+        bootstrap as bootstrap,
+        cmmd as cmmd,
+        density_coverage as density_coverage,
+        frechet_distance as frechet_distance,
+        inception_score as inception_score,
+        kernel_distance as kernel_distance,
+        kid_subsets as kid_subsets,
+        memorisation as memorisation,
+        precision_recall as precision_recall,
+    )
     from .microbatch import value_and_slope as value_and_slope
     from .model import DiffusionModel as DiffusionModel, Estimate as Estimate
     from .objective import Objective as Objective
     from .ode import solve_ode as solve_ode
     from .process import departure as departure, marginals as marginals
+    from .references import Bank as Bank, Statistics as Statistics, reference as reference
     from .schedule import (
         EDM as EDM,
         AbstractSchedule as AbstractSchedule,
@@ -56,18 +71,21 @@ if TYPE_CHECKING:
 # Each public name and the module it lives in; the block above says the same to type checkers.
 _HOMES = {
     "artifact": "load_sampler save_sampler",
+    "data": "Images read",
     "engine": "run sample",
     "evaluate": "baselines draw_samples score",
     "families": "AbstractFamily DDIM DDPM GDDIM RDDIM Times free_parameters",
-    "features": "extract",
+    "features": "apply extract",
     "hub.models": "load_model",
     "kernels": "AbstractKernel Linear Polynomial RBF RationalQuadratic mmd",
     "process": "departure marginals",
     "microbatch": "value_and_slope",
-    "metrics": "frechet_distance kernel_distance",
+    "metrics": "FeatureSet Metric Moments bootstrap cmmd density_coverage frechet_distance "
+    "inception_score kernel_distance kid_subsets memorisation precision_recall",
     "model": "DiffusionModel Estimate",
     "objective": "Objective",
     "ode": "solve_ode",
+    "references": "Bank Statistics reference",
     "schedule": "AbstractSchedule CosineVP DiscreteVP EDM LinearVP RectifiedFlow",
     "search": "Diverged SearchState adam compile_step descend finish start",
     "table": "StepTable",

@@ -92,6 +92,8 @@ class Config:
     label: int | None = None
     guidance: float | None = None
     data: str
+    split: str | None = None
+    crop: bool = False
     features: str
     report_features: str
     kernel: str = "linear"

@@ -3,6 +3,8 @@
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -16,15 +18,16 @@ from .compiling import jit
 from .devices import place, split, whole
 from .engine import sample
 from .families import DDIM, DDPM, STRIDES, AbstractFamily
-from .metrics import frechet_distance, kernel_distance
+from .features import apply
+from .metrics import FeatureSet, Lacking, Metric
+from .metrics.builtin import fd, kid, precision_recall
 from .model import DiffusionModel
 from .schedule import AbstractSchedule
 from .table import StepTable
 
 Extractors = Mapping[str, Callable[[Array], Array]]
-Metric = Callable[[Float[np.ndarray, "N d"], Float[np.ndarray, "M d"]], float]
 NUMBERS = 2**20  # in the samples that a device draws at a time
-METRICS: dict[str, Metric] = {"fd": frechet_distance, "kid": kernel_distance}
+METRICS: dict[str, Metric] = {"fd": fd, "kid": kid, "precision-recall": precision_recall}
 
 
 @eqx.filter_jit
@@ -35,7 +38,7 @@ def make_table(family: AbstractFamily, schedule: AbstractSchedule) -> StepTable:
 
 def _chunk(table, model, features, key, start, size, mesh):
     samples = sample(table, model, key, split(start + jnp.arange(size), mesh))
-    found = {name: jax.vmap(phi)(samples) for name, phi in features.items()}
+    found = {name: apply(phi, samples) for name, phi in features.items()}
     return whole((samples, found), mesh)
 
 
@@ -85,7 +88,7 @@ def score(
     table: StepTable,
     model: DiffusionModel,
     features: Extractors,
-    references: Mapping[str, Float[np.ndarray, "M d"]],
+    references: Mapping[str, FeatureSet],
     *,
     n: int,
     seed: int,
@@ -93,18 +96,51 @@ def score(
     mesh: Mesh | None = None,
     show: int = 0,
     metrics: Mapping[str, Metric] = METRICS,
+    advance: Callable[[int], Any] = lambda drawn: None,
 ) -> tuple[dict[str, dict[str, float]], Float[np.ndarray, "show ..."]]:
-    """`{features: {metric: ...}}` of `n` samples, and the first `show` of the samples."""
+    """`{features: {column: ...}}` of `n` samples, and the first `show` of the samples.
+
+    A metric that lacks something in a feature space, as the Inception Score does without a
+    classifier's head, has no columns there. `advance` is told how many samples were drawn.
+    """
     shown, chunks = [], []
     for samples, found in stream(table, model, report_key(seed), n, features, batch, mesh):
         shown.append(samples[: max(0, show - sum(map(len, shown)))])
         chunks.append(found)
-    whole = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in features}
-    scores = {
-        name: {m: metric(whole[name], references[name]) for m, metric in metrics.items()}
-        for name in features
-    }
+        advance(len(samples))
+    scores = {}
+    for name, phi in features.items():
+        drawn = feature_set(phi, np.concatenate([chunk.pop(name) for chunk in chunks]))
+        scores[name] = compare(drawn, references[name], metrics)
     return scores, np.concatenate(shown)
+
+
+def feature_set(phi: Callable[[Array], Array], features: Float[np.ndarray, "N d"]) -> FeatureSet:
+    """Features with the head of the classifier that they come from, if it has one."""
+    return FeatureSet(features, head=getattr(phi, "head", None))
+
+
+def compare(
+    samples: FeatureSet, reference: FeatureSet, metrics: Mapping[str, Metric]
+) -> dict[str, float]:
+    """The columns of all metrics that lack nothing."""
+    scores = {}
+    for metric in metrics.values():
+        with suppress(Lacking):
+            scores |= metric(samples, reference)
+    return scores
+
+
+def lacks(
+    metric: Metric, phi: Callable[[Array], Array], reference: FeatureSet, n: int
+) -> str | None:
+    """What a metric of `n` samples lacks in a feature space, tried on a few points."""
+    points = np.random.default_rng(0).normal(size=(min(n, 1000), reference.width))
+    try:
+        metric(feature_set(phi, points.astype(np.float32)), reference)
+    except Lacking as error:
+        return str(error)
+    return None
 
 
 def baselines(steps: int) -> dict[str, AbstractFamily]:

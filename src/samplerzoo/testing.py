@@ -13,11 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from .data import Images
 from .engine import run
 from .evaluate import make_table
 from .families import STRIDES, AbstractFamily
 from .kernels import AbstractKernel
+from .metrics import FeatureSet, Metric
 from .model import DiffusionModel
+from .references import Bank
 from .schedule import EDM, AbstractSchedule, CosineVP, DiscreteVP, LinearVP, RectifiedFlow
 from .table import StepTable
 
@@ -119,19 +122,51 @@ def check_features(features: Callable[[Array], Array], shape: tuple[int, ...]) -
     _rule(bool(jnp.any(slope != 0)), features, "must depend on the sample, differentiably")
 
 
-def check_dataset(load: Callable[[], np.ndarray]) -> None:
-    """The contract of `samplerzoo.datasets`: a callable that returns finite samples (N, ...)."""
-    data = np.asarray(load())
+def check_dataset(load: Callable[[], np.ndarray | Images | Bank]) -> None:
+    """The contract of `samplerzoo.datasets`: a callable that returns finite samples (N, ...).
+
+    Samples are an array, or `Images` that are read on demand; in their place, a `Bank` of features.
+    """
+    data = load()
+    if isinstance(data, Bank):
+        return
+    data = data[: len(data)] if isinstance(data, Images) else np.asarray(data)
     _rule(data.ndim >= 2 and len(data) >= 2, load, "must return at least two samples, (N, ...)")
     _rule(bool(np.all(np.isfinite(data))), load, "must return finite numbers")
 
 
-def check_metric(metric: Callable[[np.ndarray, np.ndarray], float]) -> None:
-    """The contract of `samplerzoo.metrics`: a distance of two feature sets, smaller if nearer."""
+def check_metric(metric: Metric) -> None:
+    """The contract of `samplerzoo.metrics`, on sets of 1000 points with a head and held-out data.
+
+    1. It is a Metric.
+    2. It computes the columns that it declares, in this order, as finite floats.
+    3. A smaller column is smaller for samples from the reference's distribution than for samples
+       far from it, which the head is not sure of; a larger one, larger.
+    4. The order of the images matters little: a tenth of that difference at the most.
+    """
+    _rule(isinstance(metric, Metric), metric, "must be a samplerzoo.metrics.Metric")
     draw = np.random.default_rng(0).normal
-    x, near, far = draw(size=(200, 4)), draw(size=(200, 4)), draw(2.0, 3.0, size=(200, 4))
-    _rule(isinstance(metric(x, near), float), metric, "must return a float")
-    _rule(metric(x, near) < metric(x, far), metric, "must be smaller for nearer sets")
+    near, train, held_out = draw(size=(3, 1000, 4))
+    far = draw(4.0, size=(1000, 4))
+    reference = FeatureSet(train, held_out=FeatureSet(held_out))
+    found, turned, worse = (
+        metric.compute(FeatureSet(x, head=_sure_near_zero), reference)
+        for x in (near, near[::-1], far)
+    )
+    _rule(list(found) == list(metric.better), metric, "must compute the columns that it declares")
+    for name, way in metric.better.items():
+        value = found[name]
+        _rule(isinstance(value, float) and np.isfinite(value), metric,
+              f"must compute a finite float as {name!r}")  # fmt: skip
+        gap = {"smaller": worse[name] - value, "larger": value - worse[name]}.get(way)
+        _rule(gap is None or gap > 0, metric, f"must compute a {way} {name!r} for nearer sets")
+        _rule(gap is None or abs(turned[name] - value) <= gap / 10, metric,
+              f"must not depend on the order of the images, but {name!r} does")  # fmt: skip
+
+
+def _sure_near_zero(x: Array) -> Array:
+    """Logits of a classifier that is sure of images like the reference, and of no others."""
+    return 20 * x / (1 + jnp.sum(x**2))
 
 
 def _rule(kept: Any, what: Any, rule: str) -> None:

@@ -11,6 +11,8 @@ from .inspect import inspect
 from .list import list_
 from .pull import pull
 from .push import push
+from .reference import reference
+from .report import report
 from .resume import resume
 from .sample import sample
 from .search import search
@@ -25,7 +27,19 @@ def cli():
     """
 
 
-for command in (search, resume, sample, evaluate, inspect, push, pull, list_, version):
+for command in (
+    search,
+    resume,
+    sample,
+    evaluate,
+    reference,
+    report,
+    inspect,
+    push,
+    pull,
+    list_,
+    version,
+):
     cli.add_command(command)
 
 

@@ -5,8 +5,8 @@ import inspect
 import os
 import sys
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +42,18 @@ def usage() -> Iterator[None]:
 
 
 @contextmanager
-def working_on(folder: Path) -> Iterator[None]:
-    """Refuse a second process in a run's folder; an interruption says how to go on."""
+def locked(folder: Path | None, how: str) -> Iterator[None]:
+    """Refuse a second process in a folder; an interruption says how to go on."""
     try:
-        with _lock(folder):
+        with _lock(folder) if folder else nullcontext():
             yield
     except KeyboardInterrupt:
-        raise Interrupted(f"Interrupted; `{resuming(folder)}` goes on.") from None
+        raise Interrupted(f"Interrupted; {how}." if folder else "Interrupted.") from None
+
+
+def working_on(folder: Path) -> AbstractContextManager[None]:
+    """The same for a run's folder."""
+    return locked(folder, f"`{resuming(folder)}` goes on")
 
 
 @contextmanager
@@ -103,7 +108,12 @@ debug_option = click.option("--debug", is_flag=True, help="Show tracebacks.", ex
 
 
 def pairs(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict:
-    """`key=value` options as a dict, values read as TOML or Python, else as strings."""
+    """`key=value` options as a dict."""
+    return pairs_of(values)
+
+
+def pairs_of(values: Iterable[str]) -> dict[str, Any]:
+    """`key=value` words as a dict, values read as TOML or Python, else as strings."""
     found = {}
     for value in values:
         key, equals, text = value.partition("=")
@@ -159,7 +169,9 @@ def microbatch(
 
 def check_hashes(config, now: dict[str, str]) -> None:
     """Refuse to go on with another model, other data or other features than a run began with."""
-    if changed := [name for name, then in config.hashes.items() if then != now.get(name)]:
+    from ..references import same
+
+    if changed := [k for k, then in config.hashes.items() if not same(then, now.get(k, ""))]:
         raise ValueError(
             f"{' and '.join(changed)}: not what it was when this run began, so the run cannot go "
             "on as if nothing had changed; search again."
@@ -187,4 +199,18 @@ def construct(cls: type, what: str, fixed: dict[str, Any], options: dict[str, An
     except Exception as error:
         raise ValueError(
             f"{what} cannot be made: {type(error).__name__}: {phrase(error)}."
+        ) from error
+
+
+def call(found: Any, what: str) -> Any:
+    """What a callable without arguments makes; anything else as it is."""
+    if not callable(found):
+        return found
+    try:
+        return found()
+    except ConnectionError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{what} cannot be made: {type(error).__name__}: {sentence(error)}"
         ) from error

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,36 +13,46 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from .._files import digest
 from ..artifact import Config
 from ..backbones import Rounded
-from ..data import check, read
 from ..families import AbstractFamily, free_parameters
-from ..features import extract
+from ..features import load_cifar_resnet
 from ..hub import PREFIX, parse
 from ..kernels import AbstractKernel
+from ..metrics import FeatureSet
 from ..model import DiffusionModel
 from ..objective import Objective
 from ..registry import entries, load, resolve
-from ._common import construct, sentence
+from ._common import call, construct, sentence
+from ._data import first_images, hashes, load_data, load_references
 
+SHOWN = 48  # images in a run's picture
+RESNET = "resnet:"  # before the path of a CIFAR ResNet's safetensors file
 OPENAI = "openai:"  # before the name of a preset, a colon and the path of a .pt file
 
 
 class Setup(NamedTuple):
-    """All the parts of a search."""
+    """All the parts of a search.
+
+    `features` are those of the report; the objective has its own, without rounding. `shown` are the
+    first images of the data, if it has images.
+    """
 
     family: AbstractFamily
     free: PyTree[bool]
     model: DiffusionModel
     objective: Objective
     features: dict[str, Callable[[Array], Array]]
-    references: dict[str, np.ndarray]
-    images: np.ndarray
+    references: dict[str, FeatureSet]
+    shown: np.ndarray | None
+    hashes: dict[str, str]
 
 
-def load_setup(config: Config) -> Setup:
-    """Everything a configuration names, checked against one another."""
+def load_setup(config: Config, quiet: bool = True) -> Setup:
+    """Everything a configuration names, checked against one another.
+
+    Every image of the data has been read once, now or when their features were kept.
+    """
     model = load_model(config.model, config.dtype, config.label, config.guidance)
     family = load_family(config.family, config.steps, config.times, model, config.family_options)
     stride, _, mode = config.times.partition("-")
@@ -53,28 +64,16 @@ def load_setup(config: Config) -> Setup:
         )
     kernel_class = load("kernels", config.kernel, AbstractKernel)
     kernel = construct(kernel_class, f"The kernel {config.kernel!r}", {}, config.kernel_options)
-    images = load_data(config.data, model)
+    data = load_data(config.data, model, config.split, config.crop)
     names = dict.fromkeys((config.features, config.report_features))
-    features = {name: load_features(name, model.shape) for name in names}
-    references = {name: load_reference(name, phi, images) for name, phi in features.items()}
-    searched = config.features
-    objective = Objective(features[searched], kernel, references[searched])
-    return Setup(family, free, model, objective, features, references, images)
-
-
-def hashes(setup: Setup) -> dict[str, str]:
-    """The SHA-256 of the model, of the data and of their features, which tell extractors apart."""
-    arrays = {"data": setup.images, **setup.references}
-    found = {name: digest(jnp.asarray(array)) for name, array in arrays.items()}
-    return {"model": digest(setup.model), **found}
-
-
-def load_reference(name: str, features: Callable, images: np.ndarray) -> np.ndarray:
-    """The features of the data, all finite."""
-    reference = extract(features, images)
-    if not np.all(np.isfinite(reference)):
-        raise ValueError(f"The features {name!r} of the data are not all finite (NaN or inf).")
-    return reference
+    features = {name: load_features(name, model.shape, rounding=True) for name in names}
+    references = load_references(features, data, quiet=quiet)
+    searched = load_features(config.features, model.shape)
+    objective = Objective(searched, kernel, references[config.features].features)
+    return Setup(
+        family, free, model, objective, features, references,
+        first_images(data, SHOWN), hashes(model, data, features),
+    )  # fmt: skip
 
 
 def load_run(name: str, *code: str) -> tuple[Path, Config]:
@@ -117,7 +116,7 @@ def load_model(
             )
         model = resolve("models", name)
     if not isinstance(model, DiffusionModel):
-        model = _call(model, f"The model {name!r}")
+        model = call(model, f"The model {name!r}")
     if not isinstance(model, DiffusionModel):
         raise ValueError(f"The model {name!r} is a {type(model).__name__}, not a DiffusionModel.")
     if dtype != "float32":
@@ -199,37 +198,31 @@ def load_family(
     return construct(cls, f"The family {name!r}", fixed, options)
 
 
-def load_data(name: str, model: DiffusionModel) -> np.ndarray:
-    """A registered data set, an array behind `python:`, or a folder, zip or .npz of images."""
-    shape, clip = model.shape, model.clip
-    if not name.startswith("python:") and name not in entries("datasets"):
-        path = Path(name)
-        if not path.exists():
-            known = ", ".join(entries("datasets"))
-            raise ValueError(f"{name!r} is neither a file or folder nor a data set ({known}).")
-        return read(path, shape, clip)
-    data = _call(resolve("datasets", name), f"The data {name!r}")
-    try:
-        return check(np.asarray(data), name, shape, clip)
-    except TypeError as error:
-        raise ValueError(f"The data {name!r} are not an array of numbers: {error}.") from error
+def load_features(
+    name: str, shape: tuple[int, ...], rounding: bool = False
+) -> Callable[[Array], Array]:
+    """A feature extractor that maps a sample of the model's shape to a vector.
 
-
-def load_features(name: str, shape: tuple[int, ...]) -> Callable[[Array], Array]:
-    """A feature extractor that maps a sample of the model's shape to a vector."""
-    features = resolve("features", name)
-    if not name.startswith("python:") or not _takes_sample(features):
-        features = _call(features, f"The feature extractor {name!r}")
+    A registered one, what `python:` leads to, or `resnet:path` for a CIFAR ResNet's file. With
+    `rounding`, as reports want it, samples are rounded to 8 bits first where the extractor says so.
+    """
+    what = f"The feature extractor {name!r}"
+    if name.startswith(RESNET):
+        features = load_cifar_resnet(Path(name.removeprefix(RESNET)), rounding)
+    else:
+        features = resolve("features", name)
+        if not name.startswith("python:") or not _takes_sample(features):
+            rounds = callable(features) and "rounding" in inspect.signature(features).parameters
+            features = call(partial(features, rounding=rounding) if rounds else features, what)
     try:
         out = eqx.filter_eval_shape(features, jnp.zeros(shape))
     except Exception as error:
         raise ValueError(
-            f"The feature extractor {name!r} cannot take a sample of shape {shape}: "
-            f"{sentence(error)}"
+            f"{what} cannot take a sample of shape {shape}: {sentence(error)}"
         ) from error
     if len(getattr(out, "shape", ())) != 1:
         raise ValueError(
-            f"The feature extractor {name!r} must map a sample to a vector; it returns "
+            f"{what} must map a sample to a vector; it returns "
             f"{getattr(out, 'shape', type(out).__name__)}."
         )
     return features
@@ -241,15 +234,3 @@ def _takes_sample(found: Any) -> bool:
         return False
     parameters = inspect.signature(found).parameters.values()
     return any(p.default is p.empty and p.kind is not p.VAR_KEYWORD for p in parameters)
-
-
-def _call(found: Any, what: str) -> Any:
-    """What a callable without arguments makes; anything else as it is."""
-    if not callable(found):
-        return found
-    try:
-        return found()
-    except Exception as error:
-        raise ValueError(
-            f"{what} cannot be made: {type(error).__name__}: {sentence(error)}"
-        ) from error

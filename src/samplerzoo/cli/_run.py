@@ -38,7 +38,7 @@ from ..search import (
 )
 from ..table import StepTable
 from ._common import Failed, phrase, resuming, sentence
-from ._load import Setup, hashes
+from ._load import SHOWN, Setup
 from ._processes import Crew
 from ._show import print_result, progress, score_rows
 
@@ -155,10 +155,11 @@ def _finish(
         for name, table in bar:
             found, shown[name] = score_rows(
                 name, table, setup.model, setup.features, setup.references,
-                n=config.n, seed=config.seed, show=48, mesh=all_devices(),
+                n=config.n, seed=config.seed, show=SHOWN, mesh=all_devices(),
             )  # fmt: skip
             rows += found
-    shown["data"] = setup.images[:48]
+    if setup.shown is not None:
+        shown["data"] = setup.shown
     save_samples(folder / "samples.png", shown)
     log = read_log(folder)
     kids = [np.nan if line["kid"] is None else line["kid"] for line in log]
@@ -172,7 +173,7 @@ def _finish(
         "skipped_steps": skipped(state),
         "search_seconds": round(sum(line["seconds"] for line in log), 1),
         "cost": cost,
-        "hashes": hashes(setup),
+        "hashes": setup.hashes,
         "run": str(folder),
         "pictures": ["samples.png", "curve.png"],
     }

@@ -3,17 +3,19 @@
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
-from ._common import Wrong, check_seeds, debug_option, json_option, numbers, quiet_option, usage
+from ._common import Wrong, check_seeds, debug_option, locked, numbers, quiet_option, usage
 
 
 @click.command()
 @click.argument("targets", nargs=-1, required=True, metavar="RUN|FAMILY...")
 @click.option("--steps", default="10", show_default=True, callback=numbers,
               help="Network evaluations of the families, such as 5,10,20.")  # fmt: skip
+@click.option("--baselines", is_flag=True, help="Score DDPM and DDIM with both strides too, at "
+              "each number of steps that comes up.")  # fmt: skip
 @click.option("--n", default=10_000, show_default=True, help="Samples a score.")
 @click.option("--seeds", default="0", show_default=True, callback=numbers,
               help="Seeds, such as 0,1,2: with several, means and 95% intervals.")  # fmt: skip
@@ -21,80 +23,119 @@ from ._common import Wrong, check_seeds, debug_option, json_option, numbers, qui
 @click.option("--label", type=int, help="Of a class-conditional model, as in search.")
 @click.option("--guidance", type=float, help="Likewise.")
 @click.option("--data", help="Data.  [default: the runs', or digits]")
+@click.option("--split", help="Part of the data, as in search.")
+@click.option("--crop", is_flag=True, default=None, help="Likewise.")
+@click.option("--held-out", metavar="DATA", help="Data that the model was not trained on, for "
+              "--metrics memorisation.")  # fmt: skip
+@click.option("--held-out-split", metavar="SPLIT", help="Part of these.")
 @click.option("--features", help="Feature spaces, separated by commas.  [default: the runs', or "
               "digits-cnn,digits-mlp]")  # fmt: skip
-@click.option("--metrics", default="fd,kid", show_default=True, help="Metrics, likewise.")
-@json_option
+@click.option("--metrics", default="fd,kid,precision-recall", show_default=True,
+              help="Metrics, likewise; `samplerzoo list metrics` names them.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path), help="Folder that keeps the scores: what "
+              "is in it is not done again, and more may be added.")  # fmt: skip
+@click.option("--format", "form", default="table", show_default=True,
+              type=click.Choice(["table", "markdown", "csv", "json"]))  # fmt: skip
+@click.option("--json", "form", flag_value="json", help="The same as --format json.")
 @quiet_option
 @debug_option
-def evaluate(
-    targets, steps, n, seeds, model, label, guidance, data, features, metrics, as_json, quiet
-):
+def evaluate(targets, steps, baselines, n, seeds, metrics, out, form, quiet, **given):
     """Score samplers on one model with the same n and seeds.
 
     A target is the folder of a run, one published as hf:owner/name, or a family by name: `ddim`
-    stands for both of its strides, `ddim-quadratic` for one.
+    stands for both of its strides, `ddim-quadratic` for one, `ddim-quadratic:eta=0.5` for one with
+    an option.
     """
     if n < 2:
         raise Wrong(f"--n is {n}; it must be at least 2.")
     check_seeds(*seeds)
+    if out and out.exists() and not out.is_dir():
+        raise Wrong(f"--out {out} is a file; give a new folder, or that of an evaluation.")
     with usage():
-        from ..registry import load
-        from ._load import load_data, load_features, load_model, load_reference, load_run
-
         targets = list(dict.fromkeys(target.rstrip("/") for target in targets))
-        given = {"model": model, "data": data, "features": features, "report_features": features}
-        code = [part for part, name in given.items() if not name]
-        found = {t: load_run(t, *code) for t in targets if _is_run(t)}
-        runs = [config for _, config in found.values()]
-        sys.path[:0] = dict.fromkeys(run.directory for run in runs)
-        model = model or _common(runs, "model", "digits")
-        own = {} if given["model"] else {n: _common(runs, n, d) for n, d in MODEL_OPTIONS.items()}
-        own |= {n: v for n, v in (("label", label), ("guidance", guidance)) if v is not None}
-        loaded = load_model(model, **own)
-        if not runs and model != "digits" and not (data and features):
-            raise Wrong(f"The model {model!r} has no default --data and --features; give them.")
-        images = load_data(data or _common(runs, "data", "digits"), loaded)
-        spaces = (features or _common(runs, "features", "digits-cnn") + "," + _common(
-            runs, "report_features", "digits-mlp")).split(",")  # fmt: skip
-        extractors = {s.strip(): load_features(s.strip(), loaded.shape) for s in spaces}
-        references = {name: load_reference(name, phi, images) for name, phi in extractors.items()}
-        scores = {name.strip(): load("metrics", name.strip()) for name in metrics.split(",")}
-        pairs = [pair for target in targets for pair in _tables(target, steps, loaded, found)]
-        tables = {(name, table.nfe): table for name, table in pairs}
-    from ._show import print_json, progress, score_rows, text_table
+        plan = _plan(targets, given, steps, baselines, quiet)
+        found, columns = _metrics(metrics, plan, n)
+        from .._files import digest
+        from ._evaluation import open_evaluation
+        from ._tables import FORMATS
 
-    rows = []
-    work = [(name, table, seed) for (name, _), table in tables.items() for seed in seeds]
-    with redirect_stdout(sys.stderr), progress(work, "evaluate", quiet) as bar:
-        for name, table, seed in bar:
-            rows += score_rows(
-                name, table, loaded, extractors, references, n=n, seed=seed, metrics=scores
-            )[0]
-    if as_json:
-        print_json({"model": model, "rows": rows})
-    else:
-        click.echo(text_table(rows))
+        if out:
+            out.mkdir(parents=True, exist_ok=True)
+        tables = {f"{name} {nfe}": digest(table) for (name, nfe), table in plan.samplers.items()}
+    with locked(out, "the same command goes on"), redirect_stdout(sys.stderr):
+        with usage():
+            plan.about["depends_on"]["n"] = n
+            evaluation = open_evaluation(out, plan.about, tables)
+        _fill(evaluation, plan, found, columns, n, seeds, quiet)
+        evaluation.finish()
+    asked = [(name, nfe, space, seed) for name, nfe in plan.samplers for seed in seeds
+             for space in plan.features]  # fmt: skip
+    click.echo(FORMATS[form]([evaluation.rows[key] for key in asked], evaluation.about))
 
 
-# What a run says of its model, and what it is where nothing is said.
-MODEL_OPTIONS = {"dtype": "float32", "label": None, "guidance": None}
+class Plan(NamedTuple):
+    """What is compared: all samplers on one model, in the same feature spaces."""
+
+    about: dict[str, Any]
+    model: Any
+    features: dict[str, Any]
+    references: dict[str, Any]
+    samplers: dict[tuple[str, int], Any]  # by name and NFE
 
 
-def _is_run(target: str) -> bool:
-    """Whether a target is a folder; one called as a family is if there is a run in it."""
-    from ..hub import PREFIX
-    from ..registry import entries
+def _plan(
+    targets: list[str], given: dict, steps: list[int], with_baselines: bool, quiet: bool
+) -> Plan:
+    from ._data import hashes, load_data, load_references
+    from ._load import load_features, load_model
+    from ._targets import find_runs, sampler_tables
 
-    if target.startswith(PREFIX):
-        return True
-    path = Path(target)
-    return path.is_dir() and (target not in entries("families") or (path / "config.toml").exists())
+    code = {"model": given["model"], "data": given["data"], "features": given["features"]}
+    code["report_features"] = given["features"]
+    runs = find_runs(targets, [part for part, name in code.items() if not name])
+    configs = [run.config for run in runs.values()]
+    sys.path[:0] = dict.fromkeys(config.directory for config in configs)
+
+    def chosen(name: str, default: Any, whole: str = "") -> Any:
+        """An option as given, or as all runs have it unless another model or data are given."""
+        if given[name] is not None or (whole and given[whole]):
+            return default if given[name] is None else given[name]
+        return _common(configs, name, default)
+
+    name, data = chosen("model", "digits"), chosen("data", "digits")
+    if not configs and name != "digits" and not (given["data"] and given["features"]):
+        raise Wrong(f"The model {name!r} has no default --data and --features; give them.")
+    label, guidance = chosen("label", None, "model"), chosen("guidance", None, "model")
+    dtype = "float32" if given["model"] else _common(configs, "dtype", "float32")
+    model = load_model(name, dtype, label, guidance)
+    split, crop = chosen("split", None, "data"), chosen("crop", False, "data")
+    images, held_out = load_data(data, model, split, crop), None
+    if given["held_out"]:
+        held_out = load_data(given["held_out"], model, given["held_out_split"], crop)
+    spaces = given["features"] or ",".join(_common(configs, *pair) for pair in _SPACES.items())
+    words = dict.fromkeys(space.strip() for space in spaces.split(","))
+    features = {space: load_features(space, model.shape, rounding=True) for space in words}
+    references = load_references(features, images, held_out, quiet)
+    pairs = [pair for t in targets for pair in sampler_tables(t, steps, model, runs)]
+    if with_baselines:
+        budgets = sorted({table.nfe for _, table in pairs})
+        pairs += [pair for t in _BASELINES for pair in sampler_tables(t, budgets, model, {})]
+    samplers = {(name, table.nfe * model.passes): table for name, table in pairs}
+    depends = {"label": label, "guidance": guidance, "dtype": dtype}
+    depends |= hashes(model, images, features)
+    if held_out is not None:
+        depends["held-out data"] = held_out.digest
+    about = {"model": name, "data": data, "depends_on": depends}
+    return Plan(about, model, features, references, samplers)
 
 
-def _common(runs: list, name: str, default: Any) -> Any:
+_SPACES = {"features": "digits-cnn", "report_features": "digits-mlp"}
+_BASELINES = ("ddpm", "ddim")
+
+
+def _common(configs: list, name: str, default: Any) -> Any:
     """What all runs have in common, or the default without runs."""
-    values = {getattr(run, name) for run in runs}
+    values = {getattr(config, name) for config in configs}
     if len(values) > 1:
         raise Wrong(
             f"The runs differ in {name} ({', '.join(sorted(map(str, values)))}); "
@@ -103,23 +144,45 @@ def _common(runs: list, name: str, default: Any) -> Any:
     return values.pop() if values else default
 
 
-def _tables(target: str, steps: list[int], model, runs: dict) -> list:
-    """The samplers that one target stands for, with their names."""
-    from ..artifact import load_sampler
-    from ..evaluate import make_table
-    from ..families import STRIDES
-    from ..registry import entries
-    from ._load import load_family
+def _metrics(words: str, plan: Plan, n: int) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """The metrics by name, and the columns that each feature space has of them.
 
-    if target in runs:
-        return [(target, load_sampler(runs[target][0] / "sampler.safetensors")[0])]
-    name, _, stride = target.rpartition("-")
-    if stride not in STRIDES or target in entries("families"):
-        name, stride = target, ""
-    if name not in entries("families") and (Path(target).exists() or "/" in target):
-        raise Wrong(f"{target!r} is neither the folder of a run nor the name of a family.")
-    return [
-        (f"{name}-{s}", make_table(load_family(name, k, s, model, {}), model.schedule))
-        for k in steps
-        for s in ([stride] if stride else STRIDES)
-    ]
+    A metric that lacks something in all feature spaces is refused.
+    """
+    from ..evaluate import lacks
+    from ..metrics import Metric
+    from ..registry import load
+
+    found, columns = {}, {space: [] for space in plan.features}
+    for name in dict.fromkeys(word.strip() for word in words.split(",")):
+        found[name] = load("metrics", name)
+        if not isinstance(found[name], Metric):
+            raise Wrong(f"The metric {name!r} is a {type(found[name]).__name__}, not a Metric.")
+        reasons = {
+            space: lacks(found[name], plan.features[space], reference, n)
+            for space, reference in plan.references.items()
+        }
+        if all(reasons.values()):
+            raise Wrong(f"The metric {name!r} does not apply: {next(iter(reasons.values()))}")
+        for space, reason in reasons.items():
+            columns[space] += [] if reason else found[name].better
+    return found, columns
+
+
+def _fill(
+    evaluation: Any, plan: Plan, metrics: dict, columns: dict, n: int, seeds: list[int], quiet: bool
+) -> None:
+    """Score what is not scored yet; the bar counts network evaluations."""
+    from ..devices import all_devices
+    from ._show import progress, score_rows
+
+    work = [(name, nfe, seed) for name, nfe in plan.samplers for seed in seeds
+            if not evaluation.has(name, nfe, seed, columns)]  # fmt: skip
+    with progress(n * sum(nfe for _, nfe, _ in work), "evaluate", quiet) as bar:
+        for name, nfe, seed in work:
+            rows, _ = score_rows(
+                name, plan.samplers[name, nfe], plan.model, plan.features, plan.references,
+                n=n, seed=seed, metrics=metrics, mesh=all_devices(),
+                advance=lambda drawn, nfe=nfe: bar.update(drawn * nfe),
+            )  # fmt: skip
+            evaluation.add(rows)

@@ -25,13 +25,15 @@ def list_(group: str | None, as_json: bool):
 
         click.echo(json.dumps(found, indent=2))
         return
+    names = [str(member["name"]) for members in found.values() for member in members]
+    width = max(map(len, [" " * 20, *names]))
     for name, members in found.items():
         if group is None:
             click.echo(f"{name}:")
         for member in members:
             by = f"{member['distribution']} {member['version']}"
             problem = f"  ERROR: {member['error']}" if member["error"] else ""
-            click.echo(f"{'  ' if group is None else ''}{member['name']:<20} {by}{problem}")
+            click.echo(f"{'  ' if group is None else ''}{member['name']:<{width}} {by}{problem}")
 
 
 def _members(group: str, check: bool) -> list[dict[str, str | None]]:

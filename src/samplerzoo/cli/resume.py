@@ -54,12 +54,12 @@ def _go_on(folder: Path, config, size: int | str | None, crew: Crew, quiet, as_j
         if size is not None:
             config = dataclasses.replace(config, microbatch=size)
         _warn_of_versions(config.versions)
-        from ._load import hashes, load_setup
+        from ._load import load_setup
         from ._run import check_resumable, execute
 
         sys.path.insert(0, config.directory)
-        setup = load_setup(config)
-        check_hashes(config, hashes(setup))
+        setup = load_setup(config, quiet)
+        check_hashes(config, setup.hashes)
         check_resumable(folder, config, setup)
     execute(folder, config, setup, crew, quiet, as_json)
 

@@ -38,8 +38,12 @@ from ._processes import Crew, joined, process_options
 @click.option("--label", type=int, help="Class to sample, of a class-conditional checkpoint.")
 @click.option("--guidance", type=float, help="Weight of classifier-free guidance; 1 is none. Each "
               "step is two evaluations then; the last label stands for no class.")  # fmt: skip
-@click.option("--data", help="A data set's name, a folder, a zip of images, an .npz, or "
-              "python:module:attribute.  [default: digits, with the model digits]")  # fmt: skip
+@click.option("--data", help="A data set's name, a folder or zip of images, an .npz or .npy, "
+              "CIFAR's own archive, a folder of Parquet files, or python:module:attribute.  "
+              "[default: digits, with the model digits]")  # fmt: skip
+@click.option("--split", help="Part of the data: a folder in them, an array of an .npz, Parquet "
+              "files of that name; of CIFAR train or test.")  # fmt: skip
+@click.option("--crop", is_flag=True, help="Crop images to their centre square and resize them.")
 @click.option("--features", help="Features the search compares: a name, or python:module:attribute "
               "(a function of one sample).  [default: digits-cnn, likewise]")  # fmt: skip
 @click.option("--report-features",
@@ -82,10 +86,10 @@ def _search(crew: Crew, out: Path | None, config, as_json: bool, quiet: bool) ->
     with usage():
         if out is not None and crew.first:
             _refuse_taken(out)
-        from ._load import hashes, load_setup
+        from ._load import load_setup
 
-        setup = load_setup(config)
-        config = dataclasses.replace(config, hashes=hashes(setup))
+        setup = load_setup(config, quiet)
+        config = dataclasses.replace(config, hashes=setup.hashes)
         folder = crew.scratch or out or _fresh(f"{config.family}-{config.steps}-")
         folder.mkdir(parents=True, exist_ok=True)
     from ._run import execute

@@ -1,0 +1,63 @@
+"""The samplers that the words of a command line stand for."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from ..artifact import Config, load_sampler
+from ..evaluate import make_table
+from ..families import STRIDES
+from ..hub import PREFIX
+from ..model import DiffusionModel
+from ..registry import entries
+from ..table import StepTable
+from ._common import Wrong, pairs_of
+from ._load import load_family, load_run
+
+
+class Run(NamedTuple):
+    """A finished search: its folder, which may be in the Hub's cache, and its configuration."""
+
+    folder: Path
+    config: Config
+
+
+def find_runs(targets: Iterable[str], code: Iterable[str]) -> dict[str, Run]:
+    """Those of the targets that are runs; `code` are the parts that would have to be imported."""
+    return {t: Run(*load_run(t, *code)) for t in targets if _is_run(t)}
+
+
+def sampler_tables(
+    target: str, steps: Iterable[int], model: DiffusionModel, runs: dict[str, Run]
+) -> list[tuple[str, StepTable]]:
+    """The samplers that one target stands for, with their names.
+
+    A run, or `FAMILY[-STRIDE][:key=value,...]` at each of the numbers of steps and, where none is
+    given, with both strides.
+    """
+    if target in runs:
+        return [(target, load_sampler(runs[target].folder / "sampler.safetensors")[0])]
+    words, colon, text = target.partition(":")
+    name, _, stride = words.rpartition("-")
+    if stride not in STRIDES or words in entries("families"):
+        name, stride = words, ""
+    if name not in entries("families") and (Path(target).exists() or "/" in target):
+        raise Wrong(f"{target!r} is neither the folder of a run nor the name of a family.")
+    options = pairs_of(text.split(",")) if colon else {}
+    families = {
+        s: [load_family(name, k, s, model, options) for k in steps]
+        for s in ([stride] if stride else STRIDES)
+    }
+    return [
+        (f"{name}-{s}{colon}{text}", make_table(family, model.schedule))
+        for s, found in families.items()
+        for family in found
+    ]
+
+
+def _is_run(target: str) -> bool:
+    """Whether a target is a folder; one called as a family is if there is a run in it."""
+    if target.startswith(PREFIX):
+        return True
+    path = Path(target)
+    return path.is_dir() and (target not in entries("families") or (path / "config.toml").exists())

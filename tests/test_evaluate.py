@@ -1,0 +1,212 @@
+"""`samplerzoo evaluate`: its matrix, the folder that keeps it, and its tables."""
+
+import csv
+import io
+import json
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from cli_tools import TOY, begin, end, fail, succeed, write_toys
+from samplerzoo.cli._evaluation import ROWS, open_evaluation
+from samplerzoo.cli._tables import csv_table, markdown_table, text_table
+
+WHERE = (TOY[0], TOY[1], "--n=16", "--quiet")
+
+
+def row(sampler="ddim", nfe=5, features="a", seed=0, **scores):
+    return {"sampler": sampler, "nfe": nfe, "features": features, **scores, "n": 8, "seed": seed}
+
+
+def about(n):
+    return {"model": "toy", "depends_on": {"n": n}}
+
+
+ROWS_OF_TWO = [
+    row("ddim", 5, "a", 0, fd=3.0, kid=0.5, kid_se=0.1),
+    row("ddim", 5, "b", 0, fd=0.25, **{"is": 2.0}),
+    row("run", 10, "a", 0, fd=0.025, kid=-0.003, kid_se=0.002),
+    row("run", 10, "b", 0, fd=1.0, **{"is": 4.0}),
+]
+
+
+def test_a_table_shows_what_applies_and_intervals():
+    lines = text_table(ROWS_OF_TWO).splitlines()
+    assert lines[1].split() == ["sampler", "NFE", "FD", "KID", "FD", "IS"]
+    assert lines[3].split() == ["ddim", "5", "3.000", "0.5000", "±", "0.1960", "0.25", "2.00"]
+    assert lines[4].split() == ["run", "10", "0.025", "-0.0030", "±", "0.0039", "1.00", "4.00"]
+    assert len({len(line) for line in lines[:-1]}) == 1
+    assert lines[-1] == "n = 8; seed 0; ± 95% interval"
+
+
+def test_several_seeds_are_a_mean_and_its_interval():
+    fds = [1.0, 2.0, 4.0]
+    rows = [row(seed=n, fd=fd) for n, fd in enumerate(fds)]
+    half = scipy.stats.t.interval(0.95, 2, loc=0, scale=scipy.stats.sem(fds))[1]
+    assert f"2.33 ± {half:.2f}" in text_table(rows)
+    assert f"| ddim | 5 | 2.33 ± {half:.2f} |" in markdown_table(rows)
+
+
+def test_metrics_that_do_not_apply_are_a_dash_in_a_column_that_others_have():
+    rows = [row("x", fd=1.0, **{"is": 2.0}), row("y", fd=1.0)]
+    assert text_table(rows).splitlines()[4].split() == ["y", "5", "1.00", "-"]
+
+
+def test_csv_keeps_every_digit_and_leaves_gaps():
+    found = list(csv.DictReader(io.StringIO(csv_table(ROWS_OF_TWO))))
+    assert [line["is"] for line in found] == ["", "2.0", "", "4.0"]
+    assert float(found[2]["kid"]) == -0.003
+    assert list(found[0]) == [
+        "sampler",
+        "nfe",
+        "features",
+        "fd",
+        "kid",
+        "kid_se",
+        "is",
+        "n",
+        "seed",
+    ]
+
+
+def test_a_folder_keeps_rows_and_merges_metrics(tmp_path):
+    first = open_evaluation(tmp_path, about(8), {"ddim 5": "x"})
+    first.add([row(fd=1.0), row(features="b", fd=2.0)])
+    again = open_evaluation(tmp_path, about(8), {"ddim 5": "x", "ddim 10": "y"})
+    assert again.rows == first.rows
+    assert again.has("ddim", 5, 0, {"a": ["fd"], "b": ["fd"]})
+    assert not again.has("ddim", 5, 0, {"a": ["fd", "kid"]})
+    assert not again.has("ddim", 5, 1, {"a": ["fd"]})
+    again.add([row(kid=0.5)])
+    last = open_evaluation(tmp_path, about(8), {})
+    assert last.rows["ddim", 5, "a", 0] == row(fd=1.0, kid=0.5)
+    assert last.samplers == {"ddim 5": "x", "ddim 10": "y"}
+
+
+@pytest.mark.parametrize(
+    ("n", "samplers", "word"),
+    [(9, {}, "another n"), (8, {"ddim 5": "z"}, "another sampler ddim 5")],
+)
+def test_a_folder_refuses_what_its_rows_do_not_fit(tmp_path, n, samplers, word):
+    open_evaluation(tmp_path, about(8), {"ddim 5": "x"})
+    with pytest.raises(ValueError, match=word):
+        open_evaluation(tmp_path, about(n), samplers)
+
+
+def test_other_folders_are_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ValueError, match="holds no evaluation"):
+        open_evaluation(tmp_path, about(8), {})
+    (tmp_path / "evaluation.json").write_text("{")
+    with pytest.raises(ValueError, match="damaged"):
+        open_evaluation(tmp_path, about(8), {})
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(cut=st.integers(0, 400))
+def test_a_torn_file_of_rows_loses_at_most_what_was_torn(tmp_path, cut):
+    folder = tmp_path / str(cut)
+    folder.mkdir(exist_ok=True)
+    (folder / "evaluation.json").unlink(missing_ok=True)
+    (folder / ROWS).unlink(missing_ok=True)
+    rows = [row(seed=n, fd=float(n)) for n in range(4)]
+    open_evaluation(folder, about(8), {}).add(rows)
+    whole = (folder / ROWS).read_bytes()
+    (folder / ROWS).write_bytes(whole[:cut])
+    found = open_evaluation(folder, about(8), {})
+    assert list(found.rows.values()) == rows[: whole[:cut].count(b"}")]
+    found.add([row(seed=9, fd=9.0)])
+    assert row(seed=9, fd=9.0) in open_evaluation(folder, about(8), {}).rows.values()
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory):
+    """A folder with the toy model, and a run called `run` at 3 steps on it."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    write_toys(folder)
+    tiny = ("--batch=8", "--iterations=2", "--n=16", "--steps=3", "--quiet")
+    succeed("search", *TOY, *tiny, "--out=run", cwd=folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_matrix_grows_in_its_folder(toys):
+    args = ("evaluate", "run", "--steps=3", "--baselines", "--seeds=0,1", *WHERE, "--out=scores")
+    features = "--features=python:toys:features,pixels"
+    few = json.loads(succeed(*args, features, "--metrics=fd", "--json", cwd=toys).out)
+    assert len(few["rows"]) == 5 * 2 * 2
+    assert {r["nfe"] for r in few["rows"]} == {3}
+    lines = (toys / "scores" / ROWS).read_text().splitlines()
+    same = succeed(*args, features, "--metrics=fd", "--json", cwd=toys)
+    assert json.loads(same.out)["rows"] == few["rows"]
+    assert (toys / "scores" / ROWS).read_text().splitlines() == lines
+    more = succeed(*args, features, "ddim-linear:eta=0.5", "--metrics=fd,kid", "--json", cwd=toys)
+    rows = json.loads(more.out)["rows"]
+    assert len(rows) == (5 + 1) * 2 * 2
+    assert {r["sampler"] for r in rows} >= {"run", "ddim-linear:eta=0.5", "ddpm-quadratic"}
+    for old in few["rows"]:
+        (new,) = [
+            r for r in rows if all(r[k] == old[k] for k in ("sampler", "nfe", "features", "seed"))
+        ]
+        assert np.isclose(new["fd"], old["fd"], rtol=1e-5)
+        assert new["kid_se"] > 0
+    for name in ("evaluation.json", "scores.csv", "scores.md"):
+        assert (toys / "scores" / name).stat().st_size > 100
+    said = fail(*args, features, "--n=17", cwd=toys)
+    assert "another n" in said
+
+
+@pytest.mark.slow
+def test_an_interrupted_evaluation_goes_on(toys):
+    words = ("evaluate", "ddim", "--steps=3,200", "--seeds=0,1,2,3", *WHERE[:2], "--n=2000",
+             "--features=pixels", "--metrics=fd", "--out=cut")  # fmt: skip
+    process = begin(*words, cwd=toys)
+    rows = toys / "cut" / ROWS
+    while process.poll() is None and not (rows.exists() and rows.read_text().count("\n") >= 2):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    done = end(process)
+    assert done.code == 130
+    assert "the same command goes on" in done.err
+    kept = [json.loads(line) for line in rows.read_text().splitlines()]
+    assert 2 <= len(kept) < 2 * 2 * 4
+    found = json.loads(succeed(*words, "--json", cwd=toys).out)["rows"]
+    assert len(found) == 2 * 2 * 4
+    assert all(line in found for line in kept)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["markdown", "csv", "json"])
+def test_formats(toys, form):
+    args = ("evaluate", "ddim-linear", "--steps=2", *WHERE, "--features=pixels", "--metrics=fd")
+    text = succeed(*args, "--format", form, cwd=toys).out
+    parsed = {
+        "markdown": lambda: text.splitlines()[2].startswith("| ddim-linear | 2 |"),
+        "csv": lambda: len(list(csv.DictReader(io.StringIO(text)))) == 1,
+        "json": lambda: json.loads(text)["rows"][0]["nfe"] == 2,
+    }
+    assert parsed[form]()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("ddim:eta",), "key=value"),
+        (("ddim:gain=2",), "no option 'gain'"),
+        (("ddim", "--metrics=inception-score"), "does not apply"),
+        (("ddim", "--metrics=memorisation"), "does not apply"),
+        (("ddim", "--metrics=nope"), "No metric is called 'nope'"),
+        (("ddim", "--out=toys.py"), "is a file"),
+        (("ddim", "--out=."), "holds no evaluation"),
+    ],
+)
+def test_wrong_matrices_are_refused(toys: Path, words, said):
+    assert said in fail("evaluate", *words, *WHERE, "--features=pixels", cwd=toys)

@@ -1,0 +1,197 @@
+"""What a report says first: sentences made from scores alone."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, strategies as st
+
+from samplerzoo.report.facts import Row
+from samplerzoo.report.scores import Scores, Spaces, apart, interval, summarise
+from samplerzoo.report.standing import standings
+from samplerzoo.report.verdict import judge, listed
+
+BOTH = Spaces(("unseen",), ("seen",))
+
+
+def verdict(
+    scores: dict, spaces: Spaces = BOTH, metric="fd", better="smaller", searched=("a", "b")
+):
+    """The verdict on `{(sampler, NFE, features): score of each seed}`."""
+    rows = [
+        Row(sampler, nfe, space, 100, seed, {metric: float(value)}, f"{sampler}-{seed}")
+        for (sampler, nfe, space), values in scores.items()
+        for seed, value in enumerate(np.atleast_1d(values))
+    ]
+    found = Scores(summarise(rows), spaces, metric, better)
+    steps = sorted({nfe for sampler, nfe, _ in scores if sampler in searched})
+    return judge(standings(found, searched, steps), found)
+
+
+def both(sampler: str, unseen, seen, nfe: int = 10) -> dict:
+    return {(sampler, nfe, "unseen"): unseen, (sampler, nfe, "seen"): seen}
+
+
+A, DDIM = [0.20, 0.21, 0.19], [1.60, 1.64, 1.68]
+CHANCE = "is not known"
+CASES = {
+    "clear": (
+        both("a", A, [0.6, 0.61, 0.59]) | both("ddim-quadratic", DDIM, [6, 6.2, 6.1])
+        | both("ddim-linear", [1.7, 1.8, 1.75], [6.5, 6.6, 6.4]),
+        "a is best at 10 evaluations",
+        ["In unseen, features that no search saw, a has FD 0.20 ± 0.02 against 1.64 ± 0.10 of "
+         "ddim-quadratic, 0.12 of it; smaller is better.", "The same holds in seen (searched).",
+         "over 3 seeds", "do not overlap"],
+        ["over-fitting", CHANCE],
+    ),
+    "one seed": (
+        both("a", 0.2, 0.6) | both("ddim-linear", 1.64, 6),
+        "a scores best at 10 evaluations",
+        ["a has FD 0.20 against 1.64 of ddim-linear", CHANCE, "search with other seeds"],
+        ["overlap", "±"],
+    ),
+    "overlapping": (
+        both("a", [1.0, 1.5, 2.0], A) | both("ddim-linear", [1.6, 1.7, 1.8], DDIM),
+        "a is ahead, within the noise, at 10 evaluations",
+        ["overlap at 10 evaluations: that may be chance"],
+        ["do not overlap"],
+    ),
+    "baseline best everywhere": (
+        both("a", DDIM, DDIM) | both("ddim-linear", A, A),
+        "ddim-linear is best at 10 evaluations",
+        ["At 10 evaluations no searched sampler beats ddim-linear: the best of them, a, has FD "
+         "1.64 ± 0.10 against 0.20 ± 0.02.", "The same holds in seen (searched)."],
+        ["over-fitting", "of the better DDIM"],
+    ),
+    "over-fitted": (
+        both("a", DDIM, A) | both("ddim-linear", A, DDIM),
+        "ddim-linear is best at 10 evaluations",
+        ["no searched sampler beats ddim-linear",
+         "In seen, searched, a is best at 10 evaluations: a gain in the searched features alone, "
+         "which is over-fitting."],
+        ["The same holds"],
+    ),
+    "two searched, tied": (
+        both("a", A, A) | both("b", [0.19, 0.20, 0.23], A) | both("ddim-linear", DDIM, DDIM),
+        "a or b is best at 10 evaluations",
+        ["The same holds in seen (searched)."],
+        ["over-fitting"],
+    ),
+    "two searched, apart, other order when seen": (
+        both("a", A, DDIM) | both("b", [0.4, 0.41, 0.39], A)
+        | both("ddim-linear", DDIM, [9, 9.1, 9]),
+        "a is best at 10 evaluations",
+        ["In seen, searched, b is best at 10 evaluations."],
+        ["over-fitting", "The same holds"],
+    ),
+    "several K": (
+        both("a", A, A) | both("ddim-linear", DDIM, DDIM)
+        | both("a", A, A, 5) | both("ddim-linear", [0.80, 0.81, 0.79], DDIM, 5),
+        "a is best at 5 and 10 evaluations",
+        ["the best FD is 0.12 to 0.25 of that of the better DDIM (smaller is better)."],
+        ["against"],
+    ),
+    "another winner at each K": (
+        both("a", A, A) | both("b", DDIM, DDIM) | both("ddim-linear", [9, 9.1, 9], [9, 9.1, 9])
+        | both("b", A, A, 5) | both("a", DDIM, DDIM, 5)
+        | both("ddim-linear", [9, 9, 9.1], [9, 9, 9], 5)
+        | both("a", 3, 3, 20) | both("ddim-linear", 2, 2, 20),
+        "b is best at 5 evaluations; a is best at 10; ddim-linear scores best at 20",
+        ["In unseen, features that no search saw, at 5 and 10 evaluations, the best FD is 0.02 of",
+         "At 20 evaluations no searched sampler beats ddim-linear", "one seed and no interval"],
+        [],
+    ),
+    "no DDIM": (
+        both("a", A, A) | both("other-linear", DDIM, DDIM),
+        "a is best at 10 evaluations",
+        ["of other-linear, 0.12 of it"],
+        ["DDIM"],
+    ),
+    "nothing to compare with": (
+        both("a", A, A), "a scores best at 10 evaluations", ["The same holds"],
+        ["against", "overlap"],
+    ),
+    "not finite": (
+        both("a", [math.nan] * 3, A) | both("ddim-linear", A, DDIM),
+        "ddim-linear scores best at 10 evaluations",
+        ["At 10 evaluations no searched sampler has a finite score."],
+        ["nan"],
+    ),
+    "one evaluation": (
+        both("a", A, A, 1) | both("ddim-linear", DDIM, DDIM, 1),
+        "a is best at 1 evaluation", [], ["1 evaluations"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("scores", "headline", "said", "unsaid"), CASES.values(), ids=CASES.keys())
+def test_verdict(scores, headline, said, unsaid):
+    found = verdict(scores)
+    text = " ".join(found.sentences)
+    assert found.headline == headline
+    assert all(words in text for words in said), text
+    assert not any(words in text for words in unsaid), text
+
+
+def test_only_searched_features():
+    scores = {("a", 10, "seen"): A, ("ddim-linear", 10, "seen"): DDIM}
+    found = verdict(scores, Spaces((), ("seen",)))
+    text = " ".join(found.sentences)
+    assert found.headline == "a is best at 10 evaluations"
+    assert text.startswith("In seen, searched, a has FD")
+    assert "No features were scored but those that were searched in" in text
+    assert "no search saw" not in text
+
+
+def test_larger_can_be_better():
+    found = verdict(both("a", A, A) | both("ddim-linear", DDIM, DDIM), BOTH, "recall", "larger")
+    assert found.headline == "ddim-linear is best at 10 evaluations"
+    assert "has RECALL 0.20 ± 0.02 against 1.64 ± 0.10" in found.sentences[0]
+
+
+def test_negative_scores_have_no_ratio():
+    scores = both("a", [-0.01, -0.02, -0.015], A) | both("ddim-linear", DDIM, DDIM)
+    text = " ".join(verdict(scores, metric="kid").sentences)
+    assert "a has KID \N{MINUS SIGN}0.015 ± 0.012 against 1.640 ± 0.099 of ddim-linear;" in text
+    assert "of it" not in text
+
+
+def test_no_finite_score_is_an_error():
+    with pytest.raises(ValueError, match="No fd in unseen is finite"):
+        verdict(both("a", math.nan, math.nan))
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=9))
+def test_interval_is_scipys(values):
+    found = interval(values)
+    error = scipy.stats.sem(values)
+    np.testing.assert_allclose(found.mean, np.mean(values), atol=1e-9)
+    assert found.count == len(values)
+    low, high = found.mean - found.half, found.mean + found.half
+    if error > 1e-6:
+        expected = scipy.stats.t.interval(0.95, len(values) - 1, np.mean(values), error)
+        np.testing.assert_allclose((low, high), expected, rtol=1e-6, atol=1e-9)
+
+
+def test_apart():
+    assert apart(interval([1.0, 1.1]), interval([9.0, 9.1])) is True
+    assert apart(interval([1.0, 1.1]), interval([1.05, 1.2])) is False
+    assert apart(interval([1.0]), interval([9.0, 9.1])) is None
+
+
+def test_searches_count_once_however_often_they_are_scored():
+    """Two searches scored with three seeds each are two values, not six."""
+
+    def row(run, seed, fd):
+        return Row("a", 10, "unseen", 100, seed, {"fd": fd}, run)
+
+    scored = [row("one", 0, 1.0), row("one", 1, 2.0), row("two", 0, 5.0), row("two", 1, 6.0)]
+    assert summarise(scored)["a", 10, "unseen"]["fd"] == interval([1.5, 5.5])
+    assert summarise(scored[:2])["a", 10, "unseen"]["fd"] == interval([1.0, 2.0])
+
+
+def test_listed():
+    assert listed([5]) == "5"
+    assert listed([5, 10]) == "5 and 10"
+    assert listed("abc", "or") == "a, b or c"
