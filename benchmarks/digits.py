@@ -1,118 +1,134 @@
-"""The table of docs/results/digits.md: `python benchmarks/digits.py`.
+"""The page docs/results/digits.md: `python benchmarks/digits.py`.
 
-Searches RDDIM and GDDIM for K = 5, 10, 20 with three seeds each, scores the baselines with the same
-seeds and n, and DDPM at K = 1000 for scale. Runs are kept under runs/digits/ and not done again; an
-interrupted one is resumed. About 20 minutes on 2 CPU cores.
+Searches RDDIM and GDDIM for K = 5, 10, 20 with three seeds each and scores them beside the
+baselines and DDPM at K = 1000. What is done is kept under runs/digits/ and not done again. About 40
+minutes on 2 CPU cores.
 """
 
-import json
-import subprocess
-import sys
-from pathlib import Path
+import shutil
 
 import numpy as np
-import scipy.stats
 
-ROOT = Path(__file__).parent.parent
+from experiment import BASELINES, RESULTS, ROOT, Scores, interval, markdown, scored, searched
+
 RUNS = ROOT / "runs" / "digits"
-PAGE = ROOT / "docs" / "results" / "digits.md"
 STEPS, SEEDS, N = (5, 10, 20), (0, 1, 2), 10_000
-NAMES = ["ddpm-linear", "ddpm-quadratic", "ddim-linear", "ddim-quadratic", "rddim", "gddim"]
-
-
-def samplerzoo(*words: str) -> dict:
-    """A command's JSON, its progress passed on to stderr."""
-    command = [sys.executable, "-m", "samplerzoo", *words, "--json"]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-
-
-def searched(family: str, steps: int, seed: int) -> dict:
-    """The result of one search, from disk where it is done."""
-    folder = RUNS / f"{family}-{steps}-{seed}"
-    if (folder / "config.toml").exists():
-        return samplerzoo("resume", str(folder))
-    return samplerzoo(
-        "search", "--family", family, "--steps", str(steps), "--seed", str(seed),
-        "--n", str(N), "--out", str(folder),
-    )  # fmt: skip
-
-
-def thousand() -> list[dict]:
-    """Rows of DDPM with 1000 steps."""
-    path = RUNS / "ddpm-1000.json"
-    if not path.exists():
-        seeds = ",".join(map(str, SEEDS))
-        found = samplerzoo(
-            "evaluate", "ddpm-linear", "--steps", "1000", "--n", str(N), "--seeds", seeds
-        )
-        path.write_text(json.dumps(found))
-    return json.loads(path.read_text())["rows"]
-
-
-def interval(values: list[float]) -> str:
-    """The mean with the half-width of its 95% interval."""
-    half = scipy.stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
-    return f"{np.mean(values):.2f} ± {half:.2f}"
-
-
-def table(rows: list[dict], features: str) -> str:
-    """Samplers by K, with the ratio to DDIM's linear stride at the same K."""
-
-    def fds(sampler: str, steps: int) -> list[float]:
-        wanted = (sampler, steps, features)
-        return [r["fd"] for r in rows if (r["sampler"], r["nfe"], r["features"]) == wanted]
-
-    lines = ["| FD in " + features + " | " + " | ".join(f"K = {k}" for k in STEPS) + " |"]
-    lines.append("|---" * (len(STEPS) + 1) + "|")
-    for name in NAMES:
-        cells = []
-        for steps in STEPS:
-            ratio = np.mean(fds(name, steps)) / np.mean(fds("ddim-linear", steps))
-            cells.append(f"{interval(fds(name, steps))} ({ratio:.2f})")
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines.append(f"\nDDPM with 1000 evaluations: {interval(fds('ddpm-linear', 1000))}.")
-    return "\n".join(lines)
+FAMILIES = ("rddim", "gddim")
+NAMES = (*BASELINES, *FAMILIES)
+SPACES = ("digits-cnn", "digits-mlp", "pixels")  # the first is searched
+SEARCH = ("--data", "digits-train", "--n", 100)
+SCORE = (
+    "--data", "digits-train", "--held-out", "digits-held-out", "--features", ",".join(SPACES),
+    "--metrics", "fd,kid,precision-recall,density-coverage,memorisation", "--n", N,
+    "--seeds", ",".join(map(str, SEEDS)),
+)  # fmt: skip
 
 
 def main() -> None:
     """Run what is missing and write the page."""
-    RUNS.mkdir(parents=True, exist_ok=True)
-    rows, seconds = list(thousand()), {}
-    for steps in STEPS:
-        for seed in SEEDS:
-            for family in ("rddim", "gddim"):
-                result = searched(family, steps, seed)
-                seconds.setdefault((family, steps), []).append(result["search_seconds"])
-                rows += [row for row in result["rows"] if row not in rows]
-    result = searched("rddim", STEPS[0], SEEDS[0])
+    names, seconds = {}, {}
+    for family in FAMILIES:
+        for steps in STEPS:
+            found = {f"runs/digits/{family}-{steps}-{seed}": seed for seed in SEEDS}
+            names[family, steps] = list(found)
+            seconds[family, steps] = [
+                searched(
+                    ROOT / name, *SEARCH, "--family", family, "--steps", steps, "--seed", seed
+                )["search_seconds"]
+                for name, seed in found.items()
+            ]
+    targets = [name for found in names.values() for name in found]
+    budgets = ",".join(map(str, STEPS))
+    rows = scored(RUNS / "scores", [*targets, "ddpm", "ddim"], *SCORE, "--steps", budgets)
+    rows += scored(RUNS / "scores", ["ddpm-linear"], *SCORE, "--steps", 1000)
+    shutil.copy(ROOT / names["rddim", 10][0] / "samples.png", RESULTS / "samples.png")
+    text = page(Scores(rows, names), seconds)
+    (RESULTS / "digits.md").write_text(text)
+    print(text)
+
+
+def page(scores: Scores, seconds: dict[tuple[str, int], list[float]]) -> str:
+    """The page, its sentences made of the numbers."""
+    searched_in, unseen, pixels = SPACES
+    best = {k: min(FAMILIES, key=lambda f: np.mean(scores.of(f, k, unseen, "fd"))) for k in STEPS}
+    answer = "; ".join(f"K = {k}: {best[k]} {scores.share(best[k], k, unseen)}" for k in STEPS)
+    recall = "; ".join(
+        f"K = {k}: {interval(scores.of(best[k], k, unseen, 'recall'))} against "
+        f"{interval(scores.of('ddim-quadratic', k, unseen, 'recall'))}"
+        for k in STEPS
+    )
+    spread = markdown(
+        [f"FD in {unseen}", *(f"search seed {seed}" for seed in SEEDS)],
+        [
+            [f"{family}, K = {k}", *(f"{fd:.2f}" for fd in scores.of(family, k, unseen, "fd"))]
+            for family in FAMILIES
+            for k in STEPS
+        ],
+    )
     times = "; ".join(
         f"{family} {', '.join(f'{np.mean(seconds[family, k]):.0f} s' for k in STEPS)}"
-        for family in ("rddim", "gddim")
+        for family in FAMILIES
     )
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(f"""# Digits: a search in half a minute, on a CPU
+    fidelity = {"precision": 3, "recall": 3, "density": 3, "coverage": 3}
+    copying = {"copies": 4, "copy_auc": 3}
+    compared = ("ddim-quadratic", *FAMILIES)
+    return f"""# Digits: the whole protocol on a small model
 
-Written by `python benchmarks/digits.py`. The embedded model and data, all options at their
-defaults; searched in `{result["search_features"]}`, n = {N:,}, {len(SEEDS)} seeds, each for a
-search and its report: mean, half-width of the 95% interval over seeds (Student's t), and in
-parentheses the ratio to DDIM with a linear stride.
+Written by `python benchmarks/digits.py`, which runs the commands below and keeps what they leave
+under `runs/digits/`. The embedded model of 8x8 digits; every search and every distance is against
+the {1437:,} images that the model was trained on, and 360 more are held out.
+{len(SEEDS)} searches with seeds of their own stand behind each searched sampler, and each is scored
+with {len(SEEDS)} seeds; n = {N:,}. ± is half of a 95% interval (Student's t): over searches, for
+baselines over seeds. In parentheses: the ratio to the better of DDIM's two strides.
 
-## In features that the search never saw
+    samplerzoo search --family rddim --steps 10 {" ".join(map(str, SEARCH))} --seed 0 --out RUN
+    samplerzoo evaluate RUN... ddpm ddim --steps {",".join(map(str, STEPS))} --out SCORES \\
+        {" ".join(map(str, SCORE[:6]))} \\
+        {" ".join(map(str, SCORE[6:]))}
+    samplerzoo report RUN... SCORES
 
-{table(rows, result["report_features"])}
+## Does the gain hold in features that the search never saw?
 
-## In the searched features
+Searched in `{searched_in}`, read in `{unseen}`, another network trained apart: the best searched
+sampler's FD is this share of DDIM's: {answer}.
 
-{table(rows, result["search_features"])}
+{scores.distances(NAMES, STEPS, unseen)}
 
-Both feature spaces are those of small classifiers of the digits; FD is not FID. The reference is
-all 1,797 images, of which the model and the classifiers were trained on 1,437. A searched sampler
-can be better than DDPM with 1000 evaluations because the search also corrects errors of the model.
+In the pixels themselves, which no network has seen:
+
+{scores.distances(NAMES, STEPS, pixels)}
+
+And where it was searched; were the gain only here, it would be over-fitting:
+
+{scores.distances(NAMES, STEPS, searched_in)}
+
+## Is it bought with diversity?
+
+Recall in `{unseen}`, the best searched sampler against DDIM's quadratic stride: {recall}.
+
+{scores.columns(fidelity, compared, STEPS, unseen)}
+
+## Does another seed of the search find as much?
+
+{spread}
+
+## Are training images copied?
+
+`copies` is the share of samples that are as near to a training image as the nearest 1% of the
+held-out images are: 0.01 is what a sampler that copies nothing gives. `copy auc` is the
+probability that a sample is nearer to the training images than a held-out image is: 0.5 is
+neutral, but a sampler whose images are more typical than real ones is above it too. In the pixels:
+
+{scores.columns(copying, compared, STEPS, pixels)}
+
+## What does it cost?
 
 Mean time of a search (K = {", ".join(map(str, STEPS))}) on 2 CPU cores, evaluation not counted:
 {times}.
-""")
-    print(PAGE.read_text())
+
+FD is not FID: both classifiers are small ones of the digits. A searched sampler can be better than
+DDPM with 1000 evaluations because the search also corrects errors of the model.
+"""
 
 
 if __name__ == "__main__":

@@ -1,0 +1,184 @@
+"""The page docs/results/cifar10.md: `python benchmarks/cifar10.py --help`.
+
+The table of the DDSS paper on CIFAR-10: DDPM, DDIM, RDDIM and GDDIM at K = 5, 10, 20 and DDPM at
+K = 1000; then kernels, and times fixed, searched and decoupled. Searched in the features of our own
+classifier, scored in those of others. What is done is kept under runs/ and not done again.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiment import BASELINES, RESULTS, ROOT, Scores, markdown, scored, searched
+
+STEPS, FAMILIES = (5, 10, 20), ("rddim", "gddim")
+PAPER = {5: 0.46, 10: 0.51, 20: 0.45}  # DDSS over DDIM, FID (Watson et al. 2022, table 1)
+KERNELS, TIMES = ("linear", "polynomial", "rbf"), ("quadratic", "quadratic-searched",
+                                                   "quadratic-decoupled")  # fmt: skip
+
+
+class Scale(NamedTuple):
+    """How large the experiment is."""
+
+    seeds: tuple[int, ...]
+    batch: int
+    iterations: int
+    rate: float
+    n: int  # samples a score
+    thousand: int  # samples of DDPM at K = 1000
+
+
+SCALES = {
+    "full": Scale((0, 1, 2), 1024, 500, 0.03, 50_000, 10_000),
+    "middle": Scale((0, 1, 2), 512, 300, 0.03, 10_000, 2_000),
+    "small": Scale((0, 1, 2), 64, 60, 0.03, 1_000, 250),
+}
+
+
+class Experiment:
+    """Where things are, and what every command of it has in common."""
+
+    def __init__(self, given: argparse.Namespace):
+        self.scale, self.root = SCALES[given.scale], Path("runs") / f"cifar10-{given.scale}"
+        self.report = [f"resnet:{path.absolute()}" for path in given.foreign]
+        self.data = ["--model", given.model, "--data", given.train]
+        self.spaces = [given.features, *self.report]
+        self.held_out = given.test
+
+    def search(self, family: str, steps: int, seed: int, **options: Any) -> tuple[str, dict]:
+        """A run's folder and result."""
+        scale = self.scale
+        name = "-".join(map(str, [family, steps, seed, *options.values()]))
+        words = ["--family", family, "--steps", steps, "--seed", seed, *self.data,
+                 "--features", self.spaces[0], "--report-features", self.report[0],
+                 "--batch", scale.batch, "--iterations", scale.iterations,
+                 "--learning-rate", scale.rate, "--n", 100,
+                 *(word for key in options for word in (f"--{key}", options[key]))]  # fmt: skip
+        return str(self.root / name), searched(ROOT / self.root / name, *words)
+
+    def scores(self, folder: str, n: int, targets: list[str], *words: Any) -> list:
+        """Rows of samplers in all feature spaces, with the foreign ones' diversity."""
+        seeds = ",".join(map(str, self.scale.seeds))
+        metrics = "fd,kid,precision-recall,density-coverage"
+        return scored(self.root / folder, targets, *self.data, "--features", ",".join(self.spaces),
+                      "--metrics", metrics, "--n", n, "--seeds", seeds, *words)  # fmt: skip
+
+
+def main() -> None:
+    """Run what is missing and write the page."""
+    given = parse()
+    experiment = Experiment(given)
+    scale = experiment.scale
+    names: dict[tuple[str, int], list[str]] = {}
+    minutes: dict[tuple[str, int], list[float]] = {}
+    for family in FAMILIES:
+        for steps in STEPS:
+            found = [experiment.search(family, steps, seed) for seed in scale.seeds]
+            names[family, steps] = [name for name, _ in found]
+            minutes[family, steps] = [result["search_seconds"] / 60 for _, result in found]
+    for kernel in KERNELS[1:]:
+        names[f"gddim, {kernel} kernel", 10] = [
+            experiment.search("gddim", 10, seed, kernel=kernel)[0] for seed in scale.seeds
+        ]
+    for times in ("quadratic", "quadratic-decoupled"):
+        names[f"gddim, {times} times", 10] = [
+            experiment.search("gddim", 10, seed, times=times)[0] for seed in scale.seeds
+        ]
+    targets = [name for found in names.values() for name in found]
+    budgets = ",".join(map(str, STEPS))
+    rows = experiment.scores("scores", scale.n, [*targets, "ddpm", "ddim", "--steps", budgets])
+    rows += experiment.scores("thousand", scale.thousand, ["ddpm-linear"], "--steps", 1000)
+    shutil.copy(ROOT / names["gddim", 10][0] / "samples.png", RESULTS / "cifar10.png")
+    text = page(given, experiment, Scores(rows, names), minutes)
+    (RESULTS / "cifar10.md").write_text(text)
+    print(text)
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scale", choices=SCALES, default="full")
+    parser.add_argument("--model", default="cifar10")
+    parser.add_argument("--features", default="cifar10-resnet", help="searched")
+    parser.add_argument("--train", type=Path, required=True, help="images, a folder or zip")
+    parser.add_argument("--test", type=Path, required=True, help="held-out images")
+    foreign = "safetensors of CIFAR ResNets; figures are read in the first"
+    parser.add_argument("--foreign", type=Path, nargs="+", required=True, help=foreign)
+    parser.add_argument("--note", default="", help="a sentence for the page on this run of it")
+    return parser.parse_args()
+
+
+def page(
+    given: argparse.Namespace,
+    experiment: Experiment,
+    scores: Scores,
+    minutes: dict[tuple[str, int], list[float]],
+) -> str:
+    """The page, its sentences made of the numbers."""
+    scale, (own, *foreign) = experiment.scale, experiment.spaces
+    names = (*BASELINES, *FAMILIES)
+    rival = markdown(
+        ["FD over the better DDIM's", *(f"K = {k}" for k in STEPS)],
+        [
+            ["the paper (FID)", *(f"{PAPER[k]:.2f}" for k in STEPS)],
+            *(
+                [f"{family}, in {label(space)}", *(scores.share(family, k, space) for k in STEPS)]
+                for family in FAMILIES
+                for space in (*foreign, own)
+            ),
+        ],
+    )
+    kinds = [kind for kind, steps in scores.searches if steps == 10 and kind != "rddim"]
+    variants = markdown(
+        ["GDDIM at K = 10", *(f"FD over DDIM's in {label(s)}" for s in (*foreign, own))],
+        [[kind, *(scores.share(kind, 10, s) for s in (*foreign, own))] for kind in kinds],
+    )
+    fidelity = {"precision": 3, "recall": 3, "density": 3, "coverage": 3}
+    cost = markdown(
+        ["minutes a search", *(f"K = {k}" for k in STEPS)],
+        [[f, *(f"{np.mean(minutes[f, k]):.1f}" for k in STEPS)] for f in FAMILIES],
+    )
+    tables = "\n\n".join(scores.distances(names, STEPS, s) for s in (*foreign, own))
+    return f"""# CIFAR-10: the table of the paper
+
+Written by `python benchmarks/cifar10.py --scale {given.scale}`. {given.note}
+Searched in {label(own)} with batches of {scale.batch} and {scale.iterations} iterations; scored in
+{" and ".join(map(label, foreign))}, which the search never saw, and in {label(own)}.
+n = {scale.n:,} ({scale.thousand:,} for K = 1000, where distances of so few samples are larger),
+{len(scale.seeds)} seeds. ± is half of a 95% interval (Student's t): over searches, for baselines
+over seeds.
+
+![Samples from the same noise in each column](cifar10.png)
+
+## Against DDIM
+
+{rival}
+
+## All distances
+
+{tables}
+
+## Diversity
+
+{scores.columns(fidelity, ("ddim-quadratic", *FAMILIES), STEPS, foreign[0])}
+
+## Kernels, and times fixed, searched and decoupled
+
+{variants}
+
+## Cost
+
+{cost}
+"""
+
+
+def label(space: str) -> str:
+    """A feature space's name without the folder that its file lies in."""
+    return f"`{Path(space).stem}`" if ":" in space else f"`{space}`"
+
+
+if __name__ == "__main__":
+    main()

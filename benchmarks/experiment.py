@@ -1,0 +1,127 @@
+"""What the pages under docs/results are made of: searches, scores and tables, kept on disk.
+
+Everything goes through the commands that a user would type. Runs are folders under runs/, which are
+resumed or not done again; scores are an evaluation's folder, which grows.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.stats
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "docs" / "results"
+BASELINES = ("ddpm-linear", "ddpm-quadratic", "ddim-linear", "ddim-quadratic")
+Row = Mapping[str, Any]
+
+
+def samplerzoo(*words: Any) -> dict:
+    """A command's JSON, its progress passed on to stderr."""
+    command = [sys.executable, "-m", "samplerzoo", *map(str, words), "--json"]
+    print("$ samplerzoo", *words, file=sys.stderr)
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT).stdout)
+
+
+def searched(folder: Path, *words: Any) -> dict:
+    """The result of a search in a folder, from disk where it is done."""
+    if (folder / "config.toml").exists():
+        return samplerzoo("resume", folder)
+    return samplerzoo("search", *words, "--out", folder)
+
+
+def scored(folder: Path, targets: Iterable[Any], *words: Any) -> list[Row]:
+    """The rows of an evaluation, from disk where they are there."""
+    return samplerzoo("evaluate", *targets, *words, "--out", folder)["rows"]
+
+
+def half_width(scores: Sequence[float]) -> float:
+    """Of the 95% interval of a mean (Student's t)."""
+    if len(scores) < 2:
+        return float("nan")
+    quantile = scipy.stats.t.ppf(0.975, len(scores) - 1)
+    return float(quantile * np.std(scores, ddof=1) / len(scores) ** 0.5)
+
+
+def interval(scores: Sequence[float], digits: int = 2) -> str:
+    """The mean with the half-width of its interval."""
+    return f"{np.mean(scores):.{digits}f} ± {half_width(scores):.{digits}f}"
+
+
+def ratio(scores: Sequence[float], base: Sequence[float]) -> str:
+    """The ratio of two means with the half-width of its interval, to first order."""
+    means = np.mean(scores), np.mean(base)
+    parts = [half_width(s) / m for s, m in zip((scores, base), means, strict=True)]
+    return f"{means[0] / means[1]:.2f} ± {means[0] / means[1] * float(np.hypot(*parts)):.2f}"
+
+
+def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *lines))
+
+
+class Scores(NamedTuple):
+    """Rows of evaluations, and which samplers stand for several searches of the same kind.
+
+    `searches` has by the name of such a kind and K the samplers' names, a seed each.
+    """
+
+    rows: Sequence[Row]
+    searches: Mapping[tuple[str, int], Sequence[str]]
+
+    def of(self, name: str, steps: int, features: str, column: str) -> list[float]:
+        """A score of each search, the mean over the seeds of its report; else one a seed."""
+        found: dict[str, list[float]] = {}
+        samplers = self.searches.get((name, steps), [name])
+        for row in self.rows:
+            if (row["nfe"], row["features"]) == (steps, features) and row["sampler"] in samplers:
+                found.setdefault(row["sampler"], []).append(row[column])
+        if name in samplers:
+            return found[name]
+        return [float(np.mean(found[sampler])) for sampler in samplers]
+
+    def best_ddim(self, steps: int, features: str) -> list[float]:
+        """FD of the better of DDIM's strides."""
+        strides = [self.of(f"ddim-{s}", steps, features, "fd") for s in ("linear", "quadratic")]
+        return min(strides, key=np.mean)
+
+    def share(self, name: str, steps: int, features: str) -> str:
+        """FD over that of the better of DDIM's strides."""
+        return ratio(self.of(name, steps, features, "fd"), self.best_ddim(steps, features))
+
+    def distances(self, names: Iterable[str], steps: Sequence[int], features: str) -> str:
+        """FD by K, of searched samplers with the ratio to DDIM's; last DDPM's at K = 1000."""
+        lines = []
+        for name in names:
+            cells = [interval(self.of(name, k, features, "fd")) for k in steps]
+            if (name, steps[0]) in self.searches:
+                shares = [self.share(name, k, features) for k in steps]
+                cells = [f"{c} ({share})" for c, share in zip(cells, shares, strict=True)]
+            lines.append([name, *cells])
+        thousand = interval(self.of("ddpm-linear", 1000, features, "fd"))
+        lines.append(["ddpm-linear, K = 1000", thousand, *[""] * (len(steps) - 1)])
+        return markdown([f"FD in {features}", *(f"K = {k}" for k in steps)], lines)
+
+    def columns(
+        self,
+        columns: Mapping[str, int],
+        names: Iterable[str],
+        steps: Sequence[int],
+        features: str,
+    ) -> str:
+        """Some columns, each with so many decimals, of some samplers at each K."""
+        kinds = [(name, k) for k in steps for name in names] + [("ddpm-linear", 1000)]
+        lines = [
+            [
+                name,
+                str(k),
+                *(interval(self.of(name, k, features, c), d) for c, d in columns.items()),
+            ]
+            for name, k in kinds
+        ]
+        return markdown(["sampler", "K", *(c.replace("_", " ") for c in columns)], lines)
