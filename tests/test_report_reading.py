@@ -113,9 +113,9 @@ def test_rows_that_are_no_scores(change):
         make_row(ROW | change, "here")
 
 
-def write_evaluation(folder: Path, rows: list, about: dict, samplers: dict) -> None:
+def write_evaluation(folder: Path, rows: list, depends_on: dict, samplers: dict) -> None:
     folder.mkdir()
-    content = {"about": about, "samplers": samplers, "rows": rows}
+    content = {"about": {"depends_on": depends_on}, "samplers": samplers, "rows": rows}
     (folder / "evaluation.json").write_text(json.dumps(content))
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -130,7 +130,7 @@ def test_rows_of_an_evaluation(tmp_path, searched):
     name = "elsewhere/a run"
     rows = [ROW, ROW | {"sampler": name, "nfe": 3}, ROW | {"sampler": "ddim-linear:eta=0.5"}]
     samplers = {f"{name} 3": digest(searched.table), "ddim-linear 5": "x"}
-    write_evaluation(tmp_path / "e", rows, {"model hash": "m", "data hash": "d"}, samplers)
+    write_evaluation(tmp_path / "e", rows, {"model": "m", "data": "d"}, samplers)
     with (tmp_path / "e/rows.jsonl").open("a") as file:
         file.write('{"sampler": "torn')
     runs = {"runs/a": ("rddim", searched.table)}
@@ -143,10 +143,10 @@ def test_rows_of_an_evaluation(tmp_path, searched):
 
 def test_evaluations_of_something_else(tmp_path, searched):
     runs = {"runs/a": ("rddim", searched.table)}
-    write_evaluation(tmp_path / "model", [ROW], {"model hash": "another"}, {})
+    write_evaluation(tmp_path / "model", [ROW], {"model": "another"}, {})
     with pytest.raises(ValueError, match="scores of another model"):
         evaluation_rows(tmp_path / "model", runs, searched.config)
-    write_evaluation(tmp_path / "data", [ROW], {"data hash": "another"}, {})
+    write_evaluation(tmp_path / "data", [ROW], {"data": "another"}, {})
     with pytest.raises(ValueError, match="scores of another data"):
         evaluation_rows(tmp_path / "data", runs, searched.config)
     stale = [ROW | {"sampler": "runs/a", "nfe": 3}]

@@ -104,7 +104,7 @@ def evaluation_rows(
     about = _read_about(folder)
     for part in ("model", "data"):
         own = config.hashes.get(part)
-        if own and about["about"].get(f"{part} hash", own) != own:
+        if own and about["depends_on"].get(part, own) != own:
             raise ValueError(
                 f"{folder} holds scores of another {part} than the runs'; leave it out."
             )
@@ -174,8 +174,11 @@ def _is_family(name: str) -> bool:
 def _read_about(folder: Path) -> dict[str, Any]:
     path = folder / "evaluation.json"
     try:
-        about = json.loads(path.read_bytes())
-        about = {part: dict(about[part]) for part in ("about", "samplers")}
+        content = json.loads(path.read_bytes())
+        about = {
+            "depends_on": dict(content["about"]["depends_on"]),
+            "samplers": dict(content["samplers"]),
+        }
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged; evaluate again into a new folder.") from error
     return about
