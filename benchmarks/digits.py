@@ -26,28 +26,25 @@ SCORE = (
 
 def main() -> None:
     """Run what is missing and write the page."""
-    names, seconds = {}, {}
+    names = {}
     for family in FAMILIES:
         for steps in STEPS:
             found = {f"runs/digits/{family}-{steps}-{seed}": seed for seed in SEEDS}
             names[family, steps] = list(found)
-            seconds[family, steps] = [
-                searched(
-                    ROOT / name, *SEARCH, "--family", family, "--steps", steps, "--seed", seed
-                )["search_seconds"]
-                for name, seed in found.items()
-            ]
+            for name, seed in found.items():
+                words = ("--family", family, "--steps", steps, "--seed", seed)
+                searched(ROOT / name, *SEARCH, *words)
     targets = [name for found in names.values() for name in found]
     budgets = ",".join(map(str, STEPS))
     rows = scored(RUNS / "scores", [*targets, "ddpm", "ddim"], *SCORE, "--steps", budgets)
     rows += scored(RUNS / "scores", ["ddpm-linear"], *SCORE, "--steps", 1000)
     shutil.copy(ROOT / names["rddim", 10][0] / "samples.png", RESULTS / "samples.png")
-    text = page(Scores(rows, names), seconds)
+    text = page(Scores(rows, names))
     (RESULTS / "digits.md").write_text(text)
     print(text)
 
 
-def page(scores: Scores, seconds: dict[tuple[str, int], list[float]]) -> str:
+def page(scores: Scores) -> str:
     """The page, its sentences made of the numbers."""
     searched_in, unseen, pixels = SPACES
     best = {k: min(FAMILIES, key=lambda f: np.mean(scores.of(f, k, unseen, "fd"))) for k in STEPS}
@@ -64,10 +61,6 @@ def page(scores: Scores, seconds: dict[tuple[str, int], list[float]]) -> str:
             for family in FAMILIES
             for k in STEPS
         ],
-    )
-    times = "; ".join(
-        f"{family} {', '.join(f'{np.mean(seconds[family, k]):.0f} s' for k in STEPS)}"
-        for family in FAMILIES
     )
     fidelity = {"precision": 3, "recall": 3, "density": 3, "coverage": 3}
     copying = {"copies": 4, "copy_auc": 3}
@@ -120,11 +113,6 @@ probability that a sample is nearer to the training images than a held-out image
 neutral, but a sampler whose images are more typical than real ones is above it too. In the pixels:
 
 {scores.columns(copying, compared, STEPS, pixels)}
-
-## What does it cost?
-
-Mean time of a search (K = {", ".join(map(str, STEPS))}) on 2 CPU cores, evaluation not counted:
-{times}.
 
 FD is not FID: both classifiers are small ones of the digits. A searched sampler can be better than
 DDPM with 1000 evaluations because the search also corrects errors of the model.

@@ -68,7 +68,7 @@ def print_result(result: dict, folder: Path, as_json: bool) -> None:
         result["report_features"]: "not searched",
         result["search_features"]: "searched",
     }
-    shown = [{k: row[k] for k in (*KEYS, *SHOWN)} for row in result["rows"]]
+    shown = [{k: row[k] for k in (*KEYS, *SHOWN) if k in row} for row in result["rows"]]
     click.echo(text_table(shown, roles))
     click.echo("\nSmaller FD and KID are better, larger recall is more diverse. " + gain(result))
     click.echo("Pictures: " + ", ".join(str(folder / name) for name in result["pictures"]))
