@@ -1,4 +1,4 @@
-# make demo: install and search a fast sampler. make test: install and run all tests.
+# make demo: install and search a fast sampler. make test: install and run the tests.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 VENV ?= .venv
@@ -13,8 +13,10 @@ PIP = $(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt
 demo: $(VENV)/installed
 	$(VENV)/bin/samplerzoo search --family rddim
 
+# With SLOW=1 also those tests that take long: whole runs of the program, large networks.
 test: $(VENV)/installed-$(EXTRAS)
-	$(RUN) pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --benchmark-disable
+	$(RUN) pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --benchmark-disable \
+		$(if $(SLOW),,-m "not slow")
 
 lint: $(VENV)/installed-$(EXTRAS)
 	$(RUN) ruff check .

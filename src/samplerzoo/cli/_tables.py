@@ -3,12 +3,13 @@
 import csv
 import io
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import scipy.stats
+
+from ..report.scores import decimals, interval
 
 Row = Mapping[str, Any]  # a sampler's scores in one feature space with one seed
 KEYS = ("sampler", "nfe", "features", "n", "seed")
@@ -97,12 +98,10 @@ def _cells(rows: Sequence[Row]) -> tuple[list[tuple[str, str]], list[list[str]]]
     found = {head for line in values.values() for head in line}
     heads = [(s, c) for s in spaces for c in columns(rows) if (s, c) in found]
     heads = [(space, column) for space, column in heads if not column.endswith(ERROR)]
-    decimals = {
-        head: _decimals([line[head] for line in values.values() if head in line]) for head in heads
-    }
+    digits = {h: decimals(np.mean(line[h]) for line in values.values() if h in line) for h in heads}
     lines = [
         [sampler, str(nfe), *[
-            _cell(line.get((s, c), []), line.get((s, c + ERROR), []), decimals[s, c])
+            _cell(line.get((s, c), []), line.get((s, c + ERROR), []), digits[s, c])
             for s, c in heads
         ]]
         for (sampler, nfe), line in values.items()
@@ -110,20 +109,9 @@ def _cells(rows: Sequence[Row]) -> tuple[list[tuple[str, str]], list[list[str]]]
     return heads, lines
 
 
-def _decimals(column: Sequence[Sequence[float]]) -> int:
-    """So many, from 2 to 4, that the smallest mean of a column shows two digits."""
-    means = [abs(float(np.mean(values))) for values in column]
-    least = min((mean for mean in means if 0 < mean < math.inf), default=1.0)
-    return min(4, max(2, 1 - math.floor(math.log10(least))))
-
-
-def _cell(values: Sequence[float], errors: Sequence[float], decimals: int) -> str:
+def _cell(values: Sequence[float], errors: Sequence[float], digits: int) -> str:
     if not values:
         return NONE
-    n, half = len(values), None
-    if n > 1:
-        half = scipy.stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / n**0.5
-    elif errors:
-        half = scipy.stats.norm.ppf(0.975) * errors[0]
-    mean = f"{np.mean(values):.{decimals}f}"
-    return mean if half is None else f"{mean} ± {half:.{decimals}f}"
+    found = interval(values)
+    half = float(scipy.stats.norm.ppf(0.975)) * errors[0] if len(errors) == 1 else found.half
+    return f"{found.mean:.{digits}f}" + ("" if half is None else f" ± {half:.{digits}f}")
