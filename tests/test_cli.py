@@ -231,6 +231,20 @@ def test_help_is_fast_and_imports_no_jax(arguments, tmp_path):
     assert min(seconds) < 0.5
 
 
+def test_an_interruption_ends_at_once(tmp_path):
+    """Without Python's own way out, in which JAX's threads crash."""
+    code = (
+        "import atexit, os, sys\nfrom samplerzoo.cli import cli, main\n"
+        "@cli.command()\ndef stop():\n    print('data')\n    raise KeyboardInterrupt\n"
+        "atexit.register(os.abort)\nsys.argv = ['samplerzoo', 'stop']\nmain()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout) == (130, "data\n")
+    assert done.stderr.strip() == "Interrupted."
+
+
 # Wrong usage: what is given to `search`, and words that the message must hold.
 WRONG = {
     "family": (["--family=rdim"], ["'rdim'", "did you mean 'rddim'", "gddim, rddim"]),

@@ -7,6 +7,7 @@ import signal
 import time
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
@@ -15,6 +16,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from cli_tools import TOY, begin, end, fail, succeed, write_toys
 from samplerzoo.cli._evaluation import ROWS, open_evaluation
 from samplerzoo.cli._tables import csv_table, markdown_table, text_table
+from samplerzoo.evaluate import lacks
+from samplerzoo.metrics import FeatureSet, Moments
+from samplerzoo.metrics.builtin import fd
 
 WHERE = (TOY[0], TOY[1], "--n=16", "--quiet")
 
@@ -96,6 +100,27 @@ def test_a_folder_refuses_what_its_rows_do_not_fit(tmp_path, n, samplers, word):
     open_evaluation(tmp_path, about(8), {"ddim 5": "x"})
     with pytest.raises(ValueError, match=word):
         open_evaluation(tmp_path, about(n), samplers)
+
+
+def test_a_folder_remembers_what_its_old_rows_depend_on(tmp_path):
+    """Also what an evaluation in between did not ask for: another feature space, held-out data."""
+
+    def depending(**on):
+        return {"model": "toy", "depends_on": on}
+
+    open_evaluation(tmp_path, depending(mine="w.p@1", held="x"), {})
+    open_evaluation(tmp_path, depending(pixels="w.p@1"), {})
+    with pytest.raises(ValueError, match="another mine than now"):
+        open_evaluation(tmp_path, depending(mine="v.p@1"), {})
+    with pytest.raises(ValueError, match="another held than now"):
+        open_evaluation(tmp_path, depending(held="y"), {})
+    open_evaluation(tmp_path, depending(mine="w.q@2", held="x"), {})  # by another version of JAX
+
+
+def test_moments_of_another_width_are_refused_before_any_sample_is_drawn():
+    reference = FeatureSet(moments=Moments(np.zeros(3), np.eye(3)))
+    with pytest.raises(ValueError, match="5 features and the reference 3"):
+        lacks(fd, jnp.ravel, (1, 5), reference, 8)
 
 
 def test_other_folders_are_refused(tmp_path):
@@ -204,6 +229,7 @@ def test_formats(toys, form):
         (("ddim", "--metrics=inception-score"), "does not apply"),
         (("ddim", "--metrics=memorisation"), "does not apply"),
         (("ddim", "--metrics=nope"), "No metric is called 'nope'"),
+        (("ddim", "--held-out-split=x"), "--held-out;"),
         (("ddim", "--out=toys.py"), "is a file"),
         (("ddim", "--out=."), "holds no evaluation"),
     ],

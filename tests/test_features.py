@@ -204,6 +204,8 @@ def test_what_is_no_cifar_resnet(tmp_path, drop, words):
     path.write_bytes(b"nonsense")
     with pytest.raises(ValueError, match="not a whole safetensors file"):
         load_cifar_resnet(path)
+    with pytest.raises(ValueError, match="There is no file"):
+        load_cifar_resnet(tmp_path)
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="the published ResNets and CIFAR-10 are not here")

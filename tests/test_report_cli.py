@@ -130,6 +130,7 @@ def test_wrong_usage(digits, tmp_path):
     folder, _ = digits
     run = folder / "runs/five"
     assert "holds no run" in fail("report", tmp_path, cwd=tmp_path)
+    assert "nowhere holds no run" in fail("report", "nowhere", cwd=tmp_path)
     assert "there is no folder" in fail("report", run, "--out=a/b.html", cwd=folder)
     assert "is a folder; give a file" in fail("report", run, "--out", tmp_path, cwd=folder)
     other = shutil.copytree(run, tmp_path / "other")

@@ -132,10 +132,18 @@ def compare(
 
 
 def lacks(
-    metric: Metric, phi: Callable[[Array], Array], reference: FeatureSet, n: int
+    metric: Metric,
+    phi: Callable[[Array], Array],
+    shape: tuple[int, ...],
+    reference: FeatureSet,
+    n: int,
 ) -> str | None:
-    """What a metric of `n` samples lacks in a feature space, tried on a few points."""
-    points = np.random.default_rng(0).normal(size=(min(n, 1000), reference.width))
+    """What a metric of `n` samples of a shape lacks in a feature space, tried on a few points.
+
+    Raises ValueError where the reference has another number of features than the extractor.
+    """
+    width = jax.eval_shape(phi, jax.ShapeDtypeStruct(shape, jnp.float32)).shape[0]
+    points = np.random.default_rng(0).normal(size=(min(n, 1000), width))
     try:
         metric(feature_set(phi, points.astype(np.float32)), reference)
     except Lacking as error:

@@ -1,8 +1,10 @@
 """The `samplerzoo` program: one click command a file."""
 
+import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 
 import click
 
@@ -53,7 +55,7 @@ def main() -> None:
         cli.main(standalone_mode=False, prog_name="samplerzoo")
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
-        sys.exit(130)
+        _exit(130)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         sys.exit(0)
@@ -71,4 +73,17 @@ def _fail(message: str, status: int) -> None:
     if "--debug" in sys.argv:
         traceback.print_exc()
     click.echo(f"Error: {message}", err=True)
+    _exit(status)
+
+
+def _exit(status: int) -> None:
+    """End the program; at once after an interruption.
+
+    JAX's threads may be computing then, and crash while Python takes itself down.
+    """
+    if status == 130:
+        with suppress(OSError):  # of a pipe that nobody reads
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
     sys.exit(status)

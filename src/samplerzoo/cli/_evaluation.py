@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .._files import write
+from ..references import same
 from ._tables import KEYS, Row, csv_table, markdown_table
 
 ABOUT, ROWS = "evaluation.json", "rows.jsonl"
@@ -64,6 +65,9 @@ def open_evaluation(
         _check_same(folder, before["about"]["depends_on"], about["depends_on"], "")
         _check_same(folder, before["samplers"], samplers, "sampler ")
         found.samplers = before["samplers"] | found.samplers
+        # What rows depend on that are not asked for now: they may be asked for again.
+        depends = before["about"]["depends_on"] | about["depends_on"]
+        found.about = {**about, "depends_on": depends}
         for row in [*before["rows"], *_read_rows(folder)]:
             _merge(found.rows, row)
     _save(found)
@@ -73,7 +77,8 @@ def open_evaluation(
 
 
 def _check_same(folder: Path, before: Mapping, now: Mapping, what: str) -> None:
-    if changed := [name for name in now if name in before and before[name] != now[name]]:
+    both = [name for name in now if name in before]
+    if changed := [name for name in both if not same(str(before[name]), str(now[name]))]:
         raise ValueError(
             f"{folder} holds scores of another {what}{changed[0]} than now; give a new folder."
         )

@@ -70,7 +70,8 @@ def print_result(result: dict, folder: Path, as_json: bool) -> None:
     }
     shown = [{k: row[k] for k in (*KEYS, *SHOWN) if k in row} for row in result["rows"]]
     click.echo(text_table(shown, roles))
-    click.echo("\nSmaller FD and KID are better, larger recall is more diverse. " + gain(result))
+    click.echo("\nSmaller FD and KID are better, larger recall is more diverse.")
+    click.echo(gain(result))
     click.echo("Pictures: " + ", ".join(str(folder / name) for name in result["pictures"]))
 
 

@@ -48,6 +48,8 @@ def evaluate(targets, steps, baselines, n, seeds, metrics, out, form, quiet, **g
     """
     if n < 2:
         raise Wrong(f"--n is {n}; it must be at least 2.")
+    if given["held_out_split"] and not given["held_out"]:
+        raise Wrong("--held-out-split is a part of --held-out; give this too.")
     check_seeds(*seeds)
     if out and out.exists() and not out.is_dir():
         raise Wrong(f"--out {out} is a file; give a new folder, or that of an evaluation.")
@@ -70,7 +72,7 @@ def evaluate(targets, steps, baselines, n, seeds, metrics, out, form, quiet, **g
         evaluation.finish()
     asked = [(name, nfe, space, seed) for name, nfe in plan.samplers for seed in seeds
              for space in plan.features]  # fmt: skip
-    click.echo(FORMATS[form]([evaluation.rows[key] for key in asked], evaluation.about))
+    click.echo(FORMATS[form]([evaluation.rows[key] for key in asked], plan.about))
 
 
 class Plan(NamedTuple):
@@ -131,6 +133,7 @@ def _plan(
 
 _SPACES = {"features": "digits-cnn", "report_features": "digits-mlp"}
 _BASELINES = ("ddpm", "ddim")
+_OPTIONS = {"report_features": "--features", "dtype": "--model"}  # that stand for others
 
 
 def _common(configs: list, name: str, default: Any) -> Any:
@@ -139,7 +142,7 @@ def _common(configs: list, name: str, default: Any) -> Any:
     if len(values) > 1:
         raise Wrong(
             f"The runs differ in {name} ({', '.join(sorted(map(str, values)))}); "
-            "evaluate them apart."
+            f"give {_OPTIONS.get(name, f'--{name}')}, or evaluate them apart."
         )
     return values.pop() if values else default
 
@@ -159,7 +162,7 @@ def _metrics(words: str, plan: Plan, n: int) -> tuple[dict[str, Any], dict[str, 
         if not isinstance(found[name], Metric):
             raise Wrong(f"The metric {name!r} is a {type(found[name]).__name__}, not a Metric.")
         reasons = {
-            space: lacks(found[name], plan.features[space], reference, n)
+            space: lacks(found[name], plan.features[space], plan.model.shape, reference, n)
             for space, reference in plan.references.items()
         }
         if all(reasons.values()):

@@ -27,6 +27,8 @@ def reference(data, features, model, shape, split, crop, held_out, held_out_spli
     """
     if (model is None) == (shape is None):
         raise Wrong("Give --model or --shape, one of them.")
+    if held_out_split and not held_out:
+        raise Wrong("--held-out-split is a part of --held-out; give this too.")
     with usage():
         from ._data import kept, load_images
         from ._load import load_features, load_model

@@ -32,7 +32,7 @@ def report(folders: tuple[str, ...], out: Path | None, quiet: bool):
         raise Wrong("A report needs the folder of a run; evaluations only add scores to it.")
     out = out or Path("report.html" if len(runs) > 1 or runs[0].startswith("hf:") else
                       f"{runs[0]}/report.html")  # fmt: skip
-    if not out.absolute().parent.is_dir():
+    if Path(runs[0]) != out.parent and not out.absolute().parent.is_dir():
         raise Wrong(f"--out is {str(out)!r}, but there is no folder {out.absolute().parent}.")
     if out.is_dir():
         raise Wrong(f"--out {out} is a folder; give a file.")

@@ -75,7 +75,7 @@ def _fetch_pinned(pinned: Pinned) -> Path:
 
 
 def _verified(sha256: str, repository: str, name: str) -> Path:
-    path = download(Reference(repository), name)
+    path = download(pin(Reference(repository), (name,)), name)
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
