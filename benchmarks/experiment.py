@@ -47,16 +47,21 @@ def half_width(scores: Sequence[float]) -> float:
     return float(quantile * np.std(scores, ddof=1) / len(scores) ** 0.5)
 
 
+def plus_minus(value: float, half: float, digits: int = 2) -> str:
+    """A value with the half-width of its interval."""
+    return f"{value:.{digits}f} ± {half:.{digits}f}"
+
+
 def interval(scores: Sequence[float], digits: int = 2) -> str:
     """The mean with the half-width of its interval."""
-    return f"{np.mean(scores):.{digits}f} ± {half_width(scores):.{digits}f}"
+    return plus_minus(float(np.mean(scores)), half_width(scores), digits)
 
 
-def ratio(scores: Sequence[float], base: Sequence[float]) -> str:
-    """The ratio of two means with the half-width of its interval, to first order."""
+def ratio(scores: Sequence[float], base: Sequence[float]) -> tuple[float, float]:
+    """The ratio of two means and the half-width of its interval, to first order."""
     means = np.mean(scores), np.mean(base)
     parts = [half_width(s) / m for s, m in zip((scores, base), means, strict=True)]
-    return f"{means[0] / means[1]:.2f} ± {means[0] / means[1] * float(np.hypot(*parts)):.2f}"
+    return float(means[0] / means[1]), float(means[0] / means[1] * np.hypot(*parts))
 
 
 def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -92,6 +97,24 @@ class Scores(NamedTuple):
 
     def share(self, name: str, steps: int, features: str) -> str:
         """FD over that of the better of DDIM's strides."""
+        return plus_minus(*self._ratio(name, steps, features))
+
+    def gains(self, features: str) -> str:
+        """In how many kinds of searches, and in which not, FD is surely below DDIM's."""
+        lost = [k for k in self.searches if sum(self._ratio(*k, features)) >= 1]
+        total, names = len(self.searches), ", ".join(f"{name} at K = {k}" for name, k in lost)
+        return f"{total - len(lost)} of {total}" + (f" (not {names})" if lost else "")
+
+    def losses(self, column: str, rival: str, features: str) -> str:
+        """Those kinds of searches whose interval of a column lies wholly below a rival's."""
+        found = []
+        for name, k in self.searches:
+            ours, theirs = (self.of(n, k, features, column) for n in (name, rival))
+            if np.mean(ours) + half_width(ours) < np.mean(theirs) - half_width(theirs):
+                found.append(f"{name} at K = {k}")
+        return ", ".join(found) or "none"
+
+    def _ratio(self, name: str, steps: int, features: str) -> tuple[float, float]:
         return ratio(self.of(name, steps, features, "fd"), self.best_ddim(steps, features))
 
     def distances(self, names: Iterable[str], steps: Sequence[int], features: str) -> str:

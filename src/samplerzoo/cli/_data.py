@@ -35,6 +35,13 @@ def load_data(
     return load_images(name, model.shape, model.clip, split, crop)
 
 
+def load_held_out(
+    name: str, shape: Shape, clip: Range, split: str | None = None, crop: bool = False
+) -> Data:
+    """Held-out data, cropped as the data are if they are files too."""
+    return load_images(name, shape, clip, split, crop and not _is_object(name))
+
+
 def load_images(
     name: str, shape: Shape, clip: Range, split: str | None = None, crop: bool = False
 ) -> Data:
@@ -43,7 +50,7 @@ def load_images(
     Images as `samplerzoo.data.read` reads them; features that were kept before, as a .safetensors
     file or a folder of such; or their moments, an .npz of `mu` and `sigma`.
     """
-    if name.startswith("python:") or name in entries("datasets"):
+    if _is_object(name):
         return _object(name, shape, clip, split, crop)
     path = Path(name)
     if not path.exists():
@@ -54,6 +61,10 @@ def load_images(
     if split or crop:
         raise ValueError(f"{name!r} holds no images, so there is no --split and no --crop of it.")
     return Bank.at(path) if is_bank(path) else Statistics(path)
+
+
+def _is_object(name: str) -> bool:
+    return name.startswith("python:") or name in entries("datasets")
 
 
 def _object(name: str, shape: Shape, clip: Range, split: str | None, crop: bool) -> Data:

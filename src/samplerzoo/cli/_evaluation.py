@@ -70,6 +70,8 @@ def open_evaluation(
         found.about = {**about, "depends_on": depends}
         for row in [*before["rows"], *_read_rows(folder)]:
             _merge(found.rows, row)
+    for left in folder.glob(".*.tmp"):  # of a process that was killed
+        left.unlink()
     _save(found)
     lines = "".join(json.dumps(row) + "\n" for row in found.rows.values())
     write(folder / ROWS, lines.encode())  # without a line that was torn
@@ -106,7 +108,7 @@ def _read(folder: Path) -> dict[str, Any] | None:
     """What was saved, None in an empty folder. Raises ValueError for any other."""
     path = folder / ABOUT
     if not path.exists():
-        if any(folder.iterdir()):
+        if any(not path.name.endswith(".tmp") for path in folder.iterdir()):
             raise ValueError(f"--out {folder} is not empty, and holds no evaluation.")
         return None
     try:

@@ -53,7 +53,8 @@ def markdown_table(rows: Sequence[Row]) -> str:
     """The same as a Markdown table."""
     heads, cells = _cells(rows)
     head = ["sampler", "NFE", *[f"{name} ({space})" for space, name in heads]]
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *cells]
+    escaped = [[cell.replace("|", "\\|") for cell in line] for line in (head, *cells)]
+    lines = [escaped[0], ["---", *["---:"] * (len(head) - 1)], *escaped[1:]]
     return "\n".join(["| " + " | ".join(line) + " |" for line in lines] + ["", _foot(rows, cells)])
 
 
@@ -98,10 +99,10 @@ def _cells(rows: Sequence[Row]) -> tuple[list[tuple[str, str]], list[list[str]]]
     found = {head for line in values.values() for head in line}
     heads = [(s, c) for s in spaces for c in columns(rows) if (s, c) in found]
     heads = [(space, column) for space, column in heads if not column.endswith(ERROR)]
-    digits = {h: decimals(np.mean(line[h]) for line in values.values() if h in line) for h in heads}
+    means = {h: [float(np.mean(x[h])) for x in values.values() if h in x] for h in heads}
     lines = [
         [sampler, str(nfe), *[
-            _cell(line.get((s, c), []), line.get((s, c + ERROR), []), digits[s, c])
+            _cell(line.get((s, c), []), line.get((s, c + ERROR), []), decimals(means[s, c]))
             for s, c in heads
         ]]
         for (sampler, nfe), line in values.items()

@@ -1,5 +1,6 @@
 """samplerzoo evaluate"""
 
+import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -7,7 +8,17 @@ from typing import Any, NamedTuple
 
 import click
 
-from ._common import Wrong, check_seeds, debug_option, locked, numbers, quiet_option, usage
+from ._common import (
+    Failed,
+    Wrong,
+    check_seeds,
+    debug_option,
+    locked,
+    numbers,
+    phrase,
+    quiet_option,
+    usage,
+)
 
 
 @click.command()
@@ -30,8 +41,8 @@ from ._common import Wrong, check_seeds, debug_option, locked, numbers, quiet_op
 @click.option("--held-out-split", metavar="SPLIT", help="Part of these.")
 @click.option("--features", help="Feature spaces, separated by commas.  [default: the runs', or "
               "digits-cnn,digits-mlp]")  # fmt: skip
-@click.option("--metrics", default="fd,kid,precision-recall", show_default=True,
-              help="Metrics, likewise; `samplerzoo list metrics` names them.")  # fmt: skip
+@click.option("--metrics", help="Metrics, likewise; `samplerzoo list metrics` names them.  "
+              "[default: those of fd,kid,precision-recall that apply]")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="Folder that keeps the scores: what "
               "is in it is not done again, and more may be added.")  # fmt: skip
 @click.option("--format", "form", default="table", show_default=True,
@@ -54,25 +65,38 @@ def evaluate(targets, steps, baselines, n, seeds, metrics, out, form, quiet, **g
     if out and out.exists() and not out.is_dir():
         raise Wrong(f"--out {out} is a file; give a new folder, or that of an evaluation.")
     with usage():
-        targets = list(dict.fromkeys(target.rstrip("/") for target in targets))
+        targets = list(dict.fromkeys(os.path.normpath(target) for target in targets))
         plan = _plan(targets, given, steps, baselines, quiet)
-        found, columns = _metrics(metrics, plan, n)
+        found, columns = _metrics(metrics, plan, n, quiet)
         from .._files import digest
         from ._evaluation import open_evaluation
         from ._tables import FORMATS
 
         if out:
-            out.mkdir(parents=True, exist_ok=True)
+            _make(out)
         tables = {f"{name} {nfe}": digest(table) for (name, nfe), table in plan.samplers.items()}
     with locked(out, "the same command goes on"), redirect_stdout(sys.stderr):
         with usage():
             plan.about["depends_on"]["n"] = n
             evaluation = open_evaluation(out, plan.about, tables)
-        _fill(evaluation, plan, found, columns, n, seeds, quiet)
-        evaluation.finish()
+        try:
+            _fill(evaluation, plan, found, columns, n, seeds, quiet)
+            evaluation.finish()
+        except OSError as error:
+            raise Failed(
+                f"{out} cannot be written ({phrase(error)}); the scores in it are whole, and the "
+                "same command goes on from them."
+            ) from error
     asked = [(name, nfe, space, seed) for name, nfe in plan.samplers for seed in seeds
              for space in plan.features]  # fmt: skip
     click.echo(FORMATS[form]([evaluation.rows[key] for key in asked], plan.about))
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Wrong(f"--out {out} cannot be made ({phrase(error)}); give another.") from error
 
 
 class Plan(NamedTuple):
@@ -88,52 +112,62 @@ class Plan(NamedTuple):
 def _plan(
     targets: list[str], given: dict, steps: list[int], with_baselines: bool, quiet: bool
 ) -> Plan:
-    from ._data import hashes, load_data, load_references
+    from ._data import hashes, load_data, load_held_out, load_references
     from ._load import load_features, load_model
     from ._targets import find_runs, sampler_tables
 
-    code = {"model": given["model"], "data": given["data"], "features": given["features"]}
-    code["report_features"] = given["features"]
-    runs = find_runs(targets, [part for part, name in code.items() if not name])
+    code = [part for part, whole in _CODE.items() if not given[whole]]
+    runs = find_runs(targets, code)
     configs = [run.config for run in runs.values()]
     sys.path[:0] = dict.fromkeys(config.directory for config in configs)
-
-    def chosen(name: str, default: Any, whole: str = "") -> Any:
-        """An option as given, or as all runs have it unless another model or data are given."""
-        if given[name] is not None or (whole and given[whole]):
-            return default if given[name] is None else given[name]
-        return _common(configs, name, default)
-
-    name, data = chosen("model", "digits"), chosen("data", "digits")
-    if not configs and name != "digits" and not (given["data"] and given["features"]):
-        raise Wrong(f"The model {name!r} has no default --data and --features; give them.")
-    label, guidance = chosen("label", None, "model"), chosen("guidance", None, "model")
-    dtype = "float32" if given["model"] else _common(configs, "dtype", "float32")
-    model = load_model(name, dtype, label, guidance)
-    split, crop = chosen("split", None, "data"), chosen("crop", False, "data")
-    images, held_out = load_data(data, model, split, crop), None
+    chosen = _choose(given, configs)
+    model = load_model(*(chosen[part] for part in ("model", "dtype", "label", "guidance")))
+    images, held_out = load_data(chosen["data"], model, chosen["split"], chosen["crop"]), None
     if given["held_out"]:
-        held_out = load_data(given["held_out"], model, given["held_out_split"], crop)
-    spaces = given["features"] or ",".join(_common(configs, *pair) for pair in _SPACES.items())
-    words = dict.fromkeys(space.strip() for space in spaces.split(","))
-    features = {space: load_features(space, model.shape, rounding=True) for space in words}
+        where = (model.shape, model.clip, given["held_out_split"], chosen["crop"])
+        held_out = load_held_out(given["held_out"], *where)
+    names = dict.fromkeys(word.strip() for word in chosen["features"].split(","))
+    features = {name: load_features(name, model.shape, rounding=True) for name in names}
     references = load_references(features, images, held_out, quiet)
     pairs = [pair for t in targets for pair in sampler_tables(t, steps, model, runs)]
     if with_baselines:
         budgets = sorted({table.nfe for _, table in pairs})
         pairs += [pair for t in _BASELINES for pair in sampler_tables(t, budgets, model, {})]
     samplers = {(name, table.nfe * model.passes): table for name, table in pairs}
-    depends = {"label": label, "guidance": guidance, "dtype": dtype}
+    depends = {part: chosen[part] for part in ("label", "guidance", "dtype")}
     depends |= hashes(model, images, features)
     if held_out is not None:
         depends["held-out data"] = held_out.digest
-    about = {"model": name, "data": data, "depends_on": depends}
+    about = {"model": chosen["model"], "data": chosen["data"], "depends_on": depends}
     return Plan(about, model, features, references, samplers)
 
 
-_SPACES = {"features": "digits-cnn", "report_features": "digits-mlp"}
 _BASELINES = ("ddpm", "ddim")
 _OPTIONS = {"report_features": "--features", "dtype": "--model"}  # that stand for others
+# The parts that a run names, by the option that stands in for each, and what all are without runs.
+_CODE = {"model": "model", "data": "data", "features": "features", "report_features": "features"}
+_OF_MODEL = {"model": "digits", "dtype": "float32", "label": None, "guidance": None}
+_OF_DATA = {"data": "digits", "split": None, "crop": False}
+_SPACES = {"features": "digits-cnn", "report_features": "digits-mlp"}
+
+
+def _choose(given: dict, configs: list) -> dict[str, Any]:
+    """What to compare on: as given, as all runs have it, or the digits.
+
+    With another model or other data than the runs', nothing of theirs stays.
+    """
+    foreign = not configs and given["model"] not in (None, "digits")
+    if foreign and not (given["data"] and given["features"]):
+        raise Wrong(
+            f"The model {given['model']!r} has no default --data and --features; give them."
+        )
+    chosen = {}
+    for whole, parts in (("model", _OF_MODEL), ("data", _OF_DATA)):
+        for name, default in parts.items():
+            usual = default if given[whole] else _common(configs, name, default)
+            chosen[name] = usual if given.get(name) is None else given[name]
+    spaces = [_common(configs, *pair) for pair in _SPACES.items()] if not given["features"] else []
+    return {**chosen, "features": given["features"] or ",".join(spaces)}
 
 
 def _common(configs: list, name: str, default: Any) -> Any:
@@ -147,28 +181,37 @@ def _common(configs: list, name: str, default: Any) -> Any:
     return values.pop() if values else default
 
 
-def _metrics(words: str, plan: Plan, n: int) -> tuple[dict[str, Any], dict[str, list[str]]]:
+def _metrics(
+    words: str | None, plan: Plan, n: int, quiet: bool
+) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """The metrics by name, and the columns that each feature space has of them.
 
-    A metric that lacks something in all feature spaces is refused.
+    A metric that lacks something in all feature spaces is refused; of the default ones, left out.
     """
-    from ..evaluate import lacks
+    from tqdm import tqdm
+
+    from ..evaluate import METRICS, lacks
     from ..metrics import Metric
     from ..registry import load
 
+    names = [word.strip() for word in words.split(",")] if words else list(METRICS)
     found, columns = {}, {space: [] for space in plan.features}
-    for name in dict.fromkeys(word.strip() for word in words.split(",")):
-        found[name] = load("metrics", name)
-        if not isinstance(found[name], Metric):
-            raise Wrong(f"The metric {name!r} is a {type(found[name]).__name__}, not a Metric.")
-        reasons = {
-            space: lacks(found[name], plan.features[space], plan.model.shape, reference, n)
-            for space, reference in plan.references.items()
-        }
-        if all(reasons.values()):
-            raise Wrong(f"The metric {name!r} does not apply: {next(iter(reasons.values()))}")
-        for space, reason in reasons.items():
-            columns[space] += [] if reason else found[name].better
+    options = {"desc": "metrics of the data", "delay": 1, "leave": False, "disable": quiet}
+    with tqdm(dict.fromkeys(names), **options) as bar:
+        for name in bar:
+            metric = load("metrics", name)
+            if not isinstance(metric, Metric):
+                raise Wrong(f"The metric {name!r} is a {type(metric).__name__}, not a Metric.")
+            reasons = {
+                space: lacks(metric, plan.features[space], plan.model.shape, reference, n)
+                for space, reference in plan.references.items()
+            }
+            if all(reasons.values()) and words:
+                reason = next(iter(reasons.values()))
+                raise Wrong(f"The metric {name!r} does not apply, so leave it out: {reason}")
+            found[name] = metric
+            for space, reason in reasons.items():
+                columns[space] += [] if reason else metric.better
     return found, columns
 
 

@@ -30,14 +30,14 @@ def reference(data, features, model, shape, split, crop, held_out, held_out_spli
     if held_out_split and not held_out:
         raise Wrong("--held-out-split is a part of --held-out; give this too.")
     with usage():
-        from ._data import kept, load_images
+        from ._data import kept, load_held_out, load_images
         from ._load import load_features, load_model
 
         loaded = None if model is None else load_model(model)
         where = (loaded.shape, loaded.clip) if loaded else (_shape(shape), (-1.0, 1.0))
         sets = [load_images(data, *where, split, crop)]
         if held_out:
-            sets.append(load_images(held_out, *where, held_out_split, crop))
+            sets.append(load_held_out(held_out, *where, held_out_split, crop))
         names = dict.fromkeys(name.strip() for name in features.split(","))
         found = {name: load_features(name, where[0], rounding=True) for name in names}
         rows = [row for images in sets for row in kept(images, found, quiet)]

@@ -100,7 +100,9 @@ def load_cifar_resnet(path: Path | str, rounding: bool = False) -> CifarResNet:
     Raises ValueError, naming the file, where it is none.
     """
     if not Path(path).is_file():
-        raise ValueError(f"There is no file {str(path)!r}; a CIFAR ResNet's .safetensors is needed.")
+        raise ValueError(
+            f"There is no file {str(path)!r}; a CIFAR ResNet's .safetensors is needed."
+        )
     tensors, _ = read_tensors(Path(path))
     try:
         return CifarResNet.from_tensors(tensors, rounding)
