@@ -130,6 +130,16 @@ LARGEST: Columns = {
     "a waiting sample takes, MB": field("megabytes_a_waiting_sample"),
     "largest batch, micro-batches of 2": text("largest_with_microbatches_of_2"),
 }
+METRIC: Columns = {
+    "metric": text("metric"),
+    "cores": text("cores"),
+    "ours, s": field("ours_seconds"),
+    "torch-fidelity, s": field("torch_fidelity_seconds"),
+    "clean-fid, s": field("clean_fid_seconds"),
+    "ours grows by, MB": field("ours_megabytes"),
+    "torch-fidelity grows by, MB": field("torch_fidelity_megabytes"),
+    "clean-fid grows by, MB": field("clean_fid_megabytes"),
+}
 
 
 def memory_ratio(row: Row) -> str:
@@ -205,6 +215,8 @@ def page(machine: Row, groups: dict[str, list[Row]]) -> str:
         "A search step against PyTorch": f"{PEERS}\n\n{peers(against)}",
         "Networks against PyTorch": table(groups.get("network against PyTorch", []), NETWORK),
         "Sampling against diffusers": table(groups.get("sampling against PyTorch", []), THROUGHPUT),
+        "Metrics against other tools": f"{METRICS}\n\n"
+        + table(groups.get("metric against other tools", []), METRIC),
         "The largest batch at 128 x 128": f"{BATCH}\n\n{table(largest, LARGEST)}"
         if largest
         else "Not measured here: `pytest benchmarks -k largest --full`.",
@@ -235,6 +247,8 @@ PEERS = """The same step written in PyTorch with diffusers' UNet2DModel, channel
 checkpoint a step, on the same weights with as many threads; loss and gradient agree to 1e-3 on the
 same noise (asserted before timing). Memory is the growth of a process of its own, over two steps,
 from when its network is loaded and its step compiled."""
+METRICS = """On the same float32 features, which are counted on no side; scores agree (asserted).
+Ours are the mean of two calls, before and after the others."""
 BATCH = """From XLA's analysis of the full-size program for CPUs at two batch sizes; on a GPU the
 buffers of convolutions differ. With micro-batches a sample that waits keeps only its states."""
 

@@ -576,3 +576,20 @@ def test_a_closed_pipe_is_no_error(tmp_path):
         ["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path, env=dict(os.environ)
     )
     assert done.stderr == ""
+
+
+def test_an_interruption_that_python_drops_is_raised_again():
+    code = """if True:
+        import gc, os, signal
+        from samplerzoo.cli._common import heed_interruptions, stop_if_asked
+        heed_interruptions()
+        gc.callbacks.append(lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        gc.collect()
+        gc.callbacks.clear()
+        print("dropped")
+        stop_if_asked()
+        print("lost")
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "dropped\n"
+    assert done.stderr.endswith("KeyboardInterrupt\n")

@@ -1,6 +1,5 @@
 """Code in the documents runs: Python blocks as they are, `samplerzoo` lines in small."""
 
-import os
 import re
 import shlex
 import subprocess
@@ -9,6 +8,8 @@ from pathlib import Path
 
 import jax
 import pytest
+
+from cli_tools import ENVIRONMENT
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -51,7 +52,7 @@ def test_shell_blocks(page, tmp_path):
         elif program == "samplerzoo":
             command = [sys.executable, "-m", "samplerzoo", *words, *SMALL.get(words[0], [])]
             done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True,
-                                  check=False, env={**os.environ})  # fmt: skip
+                                  check=False, env=ENVIRONMENT)  # fmt: skip
             assert done.returncode == 0, f"{line}: {done.stderr}"
         else:
             assert program in ("", "git", "cd", "pip", "python"), line

@@ -1,12 +1,13 @@
 """The example plugin, installed by pip and used by the program."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from cli_tools import ENVIRONMENT
 
 PLUGIN = Path(__file__).parent.parent / "plugins" / "samplerzoo-dpmpp"
 
@@ -21,7 +22,7 @@ def installed(tmp_path_factory):
          "--disable-pip-version-check", "--target", str(target), str(PLUGIN)],
         check=True,
     )  # fmt: skip
-    return {**os.environ, "PYTHONPATH": str(target)}
+    return ENVIRONMENT | {"PYTHONPATH": str(target)}
 
 
 def samplerzoo(environment, *words, cwd=None):

@@ -1,13 +1,13 @@
 """The `samplerzoo` program: one click command a file."""
 
 import os
-import signal
 import sys
 import traceback
 from contextlib import suppress
 
 import click
 
+from ._common import heed_interruptions
 from .evaluate import evaluate
 from .inspect import inspect
 from .list import list_
@@ -50,7 +50,7 @@ def main() -> None:
 
     0 is success, 1 a failed run, 2 wrong usage, 130 an interruption.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    heed_interruptions()
     try:
         cli.main(standalone_mode=False, prog_name="samplerzoo")
     except (KeyboardInterrupt, click.Abort):

@@ -3,7 +3,9 @@
 import ast
 import inspect
 import os
+import signal
 import sys
+import threading
 import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
@@ -49,6 +51,31 @@ def locked(folder: Path | None, how: str) -> Iterator[None]:
             yield
     except KeyboardInterrupt:
         raise Interrupted(f"Interrupted; {how}." if folder else "Interrupted.") from None
+
+
+_asked = threading.Event()  # to stop
+
+
+def heed_interruptions() -> None:
+    """Raise KeyboardInterrupt for SIGTERM too, and remember what was raised.
+
+    Python drops an exception that is raised in some callbacks, such as the garbage collector's,
+    where JAX has one. SIGINT stays ignored where the parent process has said so.
+    """
+
+    def interrupt(_signal: int, _frame: Any) -> None:
+        _asked.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+
+
+def stop_if_asked(*_: Any) -> None:
+    """Raise an interruption again that was dropped; for loops to call."""
+    if _asked.is_set():
+        raise KeyboardInterrupt
 
 
 def working_on(folder: Path) -> AbstractContextManager[None]:

@@ -37,7 +37,7 @@ from ..search import (
     start,
 )
 from ..table import StepTable
-from ._common import Failed, phrase, resuming, sentence
+from ._common import Failed, phrase, resuming, sentence, stop_if_asked
 from ._load import SHOWN, Setup
 from ._processes import Crew
 from ._show import print_result, progress, score_rows
@@ -79,6 +79,7 @@ def _search(folder: Path, config: Config, setup: Setup, quiet: bool) -> tuple[Se
     smooth, saved, before = None, time.monotonic(), time.monotonic()
     try:
         for new, kid in steps:
+            stop_if_asked()
             now = time.monotonic()
             append_log(folder, int(new.step), kid, now - before)
             state, before = new, now  # after the log: no step is saved that is not logged
@@ -156,6 +157,7 @@ def _finish(
             found, shown[name] = score_rows(
                 name, table, setup.model, setup.features, setup.references,
                 n=config.n, seed=config.seed, show=SHOWN, mesh=all_devices(),
+                advance=stop_if_asked,
             )  # fmt: skip
             rows += found
     if setup.shown is not None:

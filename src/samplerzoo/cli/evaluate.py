@@ -17,6 +17,7 @@ from ._common import (
     numbers,
     phrase,
     quiet_option,
+    stop_if_asked,
     usage,
 )
 
@@ -229,6 +230,7 @@ def _fill(
             rows, _ = score_rows(
                 name, plan.samplers[name, nfe], plan.model, plan.features, plan.references,
                 n=n, seed=seed, metrics=metrics, mesh=all_devices(),
-                advance=lambda drawn, nfe=nfe: bar.update(drawn * nfe),
+                advance=lambda drawn, nfe=nfe: stop_if_asked(bar.update(drawn * nfe)),
             )  # fmt: skip
             evaluation.add(rows)
+            stop_if_asked()

@@ -44,8 +44,9 @@ from ._processes import Crew, joined, process_options
 @click.option("--split", help="Part of the data: a folder in them, an array of an .npz, Parquet "
               "files of that name; of CIFAR train or test.")  # fmt: skip
 @click.option("--crop", is_flag=True, help="Crop images to their centre square and resize them.")
-@click.option("--features", help="Features the search compares: a name, or python:module:attribute "
-              "(a function of one sample).  [default: digits-cnn, likewise]")  # fmt: skip
+@click.option("--features", help="Features the search compares: a name, resnet:PATH (a CIFAR "
+              "ResNet's safetensors), or python:module:attribute (a function of one sample).  "
+              "[default: digits-cnn, likewise]")  # fmt: skip
 @click.option("--report-features",
               help="Other features, for the report.  [default: digits-mlp, likewise]")  # fmt: skip
 @click.option("--kernel", default="linear", show_default=True, help="Kernel of the KID.")
