@@ -15,6 +15,7 @@ from fidelity_oracle import torchvision
 from measure import peak_rss
 from samplerzoo.metrics import FeatureSet, distance_of_moments, precision_recall
 
+pytestmark = pytest.mark.benchmark(group="metric against other tools")
 WIDTH = 2048
 GIGABYTE = 1000  # in the megabytes of peak_rss
 
@@ -48,7 +49,6 @@ def compare(benchmark, metric: str, sides: dict[str, Callable]) -> tuple[dict, d
     peaks = {name: peak_rss(lambda name=name: call(name)) for name in sides}
     benchmark.pedantic(lambda: call("ours"), rounds=1)
     means = {name: float(np.mean(times)) for name, times in seconds.items()}
-    benchmark.group = "metric against other tools"
     benchmark.extra_info["metric"] = metric
     for name, peak in peaks.items():
         benchmark.extra_info |= {f"{name}_seconds": means[name], f"{name}_megabytes": peak}
