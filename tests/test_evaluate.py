@@ -208,6 +208,23 @@ def test_an_interrupted_evaluation_goes_on(toys):
 
 
 @pytest.mark.slow
+def test_several_devices_give_the_scores_of_one(toys):
+    """Also where they do not divide the samples."""
+    args = ("evaluate", "ddim", "--steps=3", *WHERE[:2], "--n=37", "--quiet", "--json",
+            "--features=python:toys:features,pixels")  # fmt: skip
+    four = ("env", "XLA_FLAGS=--xla_force_host_platform_device_count=4")
+    one, several = (
+        json.loads(succeed(*args, cwd=toys, before=before).out)["rows"] for before in ((), four)
+    )
+    assert len(one) == len(several) == 4
+    for left, right in zip(one, several, strict=True):
+        assert left.keys() == right.keys()
+        numbers = [name for name, value in left.items() if isinstance(value, float)]
+        for name in numbers:
+            assert np.isclose(left[name], right[name], rtol=1e-4, atol=1e-6), name
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["markdown", "csv", "json"])
 def test_formats(toys, form):
     args = ("evaluate", "ddim-linear", "--steps=2", *WHERE, "--features=pixels", "--metrics=fd")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from samplerzoo import Polynomial, mmd
+from samplerzoo import Polynomial, extract, mmd
+from samplerzoo.assets import digits_images, digits_mlp
 from samplerzoo.metrics import (
     FeatureSet,
     Lacking,
@@ -135,3 +136,16 @@ def test_too_few_for_an_error():
     with pytest.raises(Lacking, match="needs 3 images a set; 2 are given"):
         kid(x, x)
     assert np.isfinite(kernel_distance(x, x))
+
+
+def test_two_halves_of_one_set():
+    """The interval of the distance between random halves of the digits' features holds 0."""
+    features = extract(digits_mlp(), digits_images())
+    draw, inside, distances = np.random.default_rng(0), 0, []
+    for _ in range(100):
+        order = draw.permutation(len(features))
+        distance, error = kernel_distance_with_error(features[order[:898]], features[order[898:]])
+        inside += abs(distance) <= 1.96 * error
+        distances.append(distance)
+    assert inside >= 90
+    assert abs(np.mean(distances)) < 3.5 * np.std(distances) / 10
