@@ -34,7 +34,7 @@ class Scale(NamedTuple):
 SCALES = {
     "full": Scale((0, 1, 2), 1024, 500, 0.03, 50_000, 10_000),
     "middle": Scale((0, 1, 2), 512, 300, 0.03, 10_000, 2_000),
-    "small": Scale((0, 1, 2), 64, 60, 0.03, 1_000, 250),
+    "trial": Scale((0, 1), 16, 10, 0.03, 300, 50),  # on a CPU, to see that all runs
 }
 
 
