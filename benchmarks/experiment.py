@@ -128,7 +128,8 @@ class Scores(NamedTuple):
             lines.append([name, *cells])
         thousand = interval(self.of("ddpm-linear", 1000, features, "fd"))
         lines.append(["ddpm-linear, K = 1000", thousand, *[""] * (len(steps) - 1)])
-        return markdown([f"FD in {features}", *(f"K = {k}" for k in steps)], lines)
+        space = Path(features).stem if ":" in features else features
+        return markdown([f"FD in {space}", *(f"K = {k}" for k in steps)], lines)
 
     def columns(
         self,
