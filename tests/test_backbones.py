@@ -19,7 +19,9 @@ from samplerzoo.backbones import (
     convolve,
     time_embedding,
 )
-from samplerzoo.backbones.layers import halve
+from samplerzoo.backbones.layers import convolve_doubled, double, halve
+from samplerzoo.backbones.unet_blocks import activated, norm
+from samplerzoo.compiling import jit
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])
@@ -39,6 +41,40 @@ def test_convolution_and_its_gradients(size, x64):
         strict=True,
     ):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), wanted, found)
+
+
+def test_the_convolution_of_a_doubled_image_and_its_gradients(x64):
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (2, 3, 4, 5))
+    kernel = jax.random.normal(keys[1], (3, 3, 5, 2))
+    weight = jax.random.normal(keys[2], (2, 6, 8, 2))
+    plain = lambda x, kernel: convolve(jax.vmap(double)(x), kernel)  # noqa: E731
+    for wanted, found in zip(
+        *(
+            jax.value_and_grad(lambda *a: jnp.sum(weight * jnp.sin(made(*a))), (0, 1))(x, kernel)  # noqa: B023
+            for made in (plain, convolve_doubled)
+        ),
+        strict=True,
+    ):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11), wanted, found)
+
+
+def test_of_a_norm_and_its_activation_the_input_alone_is_kept():
+    """Ten in a row keep ten arrays, as XLA counts them, and not the thirty of plain autodiff."""
+    layers = [norm(16, 4, 1e-5)] * 10
+    x = jnp.ones((32, 32, 16))
+
+    def bytes_of_gradient(layer):
+        def run(x):
+            for one in layers:
+                x = layer(jax.nn.silu, one, x)
+            return jnp.sum(x**2)
+
+        return jit(jax.grad(run)).lower(x).compile().compiled.memory_analysis().temp_size_in_bytes
+
+    plain, spared = bytes_of_gradient(lambda act, one, x: act(one(x))), bytes_of_gradient(activated)
+    assert spared <= 12 * x.nbytes
+    assert plain >= 1.5 * spared
 
 
 def test_convolution_under_vmap():

@@ -24,8 +24,8 @@ from samplerzoo import (
     sample,
     value_and_slope,
 )
+from samplerzoo.devices import divide
 from samplerzoo.features import Pixels
-from samplerzoo.microbatch import divide
 
 FAMILIES = {
     "ddpm": lambda: DDPM(3, per_step=True),
@@ -102,6 +102,26 @@ def test_the_gradient_is_that_of_the_undivided_batch(name, x64):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_to_the_rounding_of_single_precision(name):
     check(name, 1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_where_the_first_time_is_not_asked_for(name, x64):
+    """All other derivatives are the same, by a way back that is one network evaluation shorter."""
+    model = DiffusionModel(network, CosineVP(), (3,), "v")
+    objective = Objective(features, Polynomial(), jnp.asarray(DATA))
+    table = FAMILIES[name]().table(model.schedule)
+    work = eqx.filter_jit(
+        lambda still: value_and_slope(objective, table, model, jax.random.key(0), 6, 4, still=still)
+    )
+    (value, slope), (same, found) = (work(jnp.asarray(still)) for still in (False, True))
+    assert value == same
+    assert slope.times[0] != 0
+    assert found.times[0] == 0
+    wanted = eqx.tree_at(lambda t: t.times, slope, slope.times.at[0].set(0))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12), wanted, found
+    )
 
 
 @pytest.mark.slow

@@ -49,3 +49,16 @@ def place(tree: T, mesh: Mesh | None) -> T:
         return jax.make_array_from_callback(leaf.shape, everywhere, np.asarray(leaf).__getitem__)
 
     return jax.tree.map(put, tree)
+
+
+def divide(batch: int, microbatch: int | None, mesh: Mesh | None = None) -> tuple[int, int]:
+    """How many parts a batch is taken in, and the size of each, a multiple of the devices.
+
+    The parts are the fewest of at most `microbatch` samples a device, all of one size.
+    """
+    devices = mesh.size if mesh else 1
+    share = -(-batch // devices)
+    if microbatch is not None and microbatch < 1:
+        raise ValueError(f"microbatch is {microbatch}; it must be at least 1.")
+    parts = -(-share // min(microbatch or share, share))
+    return parts, -(-share // parts) * devices

@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from ._types import Key, State
-from .model import DiffusionModel
+from .model import DiffusionModel, Estimate
 from .table import StepTable
 
 
@@ -27,12 +27,9 @@ def draw(
 
 def run(table: StepTable, model: DiffusionModel, x: State, key: Key) -> State:
     """One sample: from the state `x` at the first time through all rows of the table."""
-    advance = functools.partial(eqx.filter_checkpoint, prevent_cse=False)(advance_on(model, key))
-    (x, sums), _ = jax.lax.scan(
-        lambda carry, row: (advance(*carry, *row), None),
-        start_of(table, x),
-        turned_rows(table, x.dtype),
-    )
+    step = eqx.filter_checkpoint(functools.partial(advance, model, key), prevent_cse=False)
+    rows, follow = turned_rows(table, x.dtype), lambda carry, row: (step(*carry, *row), None)
+    (x, sums), _ = jax.lax.scan(follow, start_of(table, x), rows)
     # The sum keeps XLA from laying out the cotangent of `sums`, else a constant 0, beside them.
     return x + 0 * jnp.sum(sums, axis=0)
 
@@ -60,19 +57,19 @@ def start_of(table: StepTable, x: State) -> tuple[State, Float[Array, "depth ...
     return x, jnp.broadcast_to(x, (table.depth, *x.shape))
 
 
-def advance_on(model: DiffusionModel, key: Key):
+def advance(model: DiffusionModel, key: Key, x: State, sums: Array, fixed: tuple, free: tuple):
     """One row: the next state, and the states in progress."""
+    return combine(key, model(x, free[0]), sums, fixed, free)
 
-    def advance(x, sums, fixed, free):
-        (n, kept), (time, clean, noise, fresh) = fixed, free
-        kept, slot = kept.astype(x.dtype), n % len(sums)
-        x0, eps = model(x, time)
-        after = sums[slot] * kept[slot] + clean[slot] * x0 + noise[slot] * eps
-        sums = sums * kept.reshape(-1, *(1,) * x.ndim)
-        sums = sums + jnp.multiply.outer(clean, x0) + jnp.multiply.outer(noise, eps)
-        return after + fresh * draw(key, n + 1, x.shape, x.dtype), sums
 
-    return advance
+def combine(key: Key, estimate: Estimate, sums: Array, fixed: tuple, free: tuple):
+    """What a row makes of its network's estimates."""
+    (n, kept), (_, clean, noise, fresh), (x0, eps) = fixed, free, estimate
+    kept, slot = kept.astype(x0.dtype), n % len(sums)
+    after = sums[slot] * kept[slot] + clean[slot] * x0 + noise[slot] * eps
+    sums = sums * kept.reshape(-1, *(1,) * x0.ndim)
+    sums = sums + jnp.multiply.outer(clean, x0) + jnp.multiply.outer(noise, eps)
+    return after + fresh * draw(key, n + 1, x0.shape, x0.dtype), sums
 
 
 def sample(

@@ -2,20 +2,21 @@
 
 KID is a statistic of the whole batch, so the gradients of parts do not add up by themselves. All
 features come first; then the distance and its derivative in them; then each part goes back through
-the states that the network saw, which are all that is kept. This costs what the undivided gradient
-costs: K forwards, K recomputations and K input-gradients of the network a sample.
+the states that the network saw, which are all that is kept. This costs K forwards, K recomputations
+and K input-gradients of the network a sample, as the undivided gradient does, and K - 1 of the last
+two where the first time is not searched: the first state is noise, whatever the sampler.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ._types import Key, Scalar, State
-from .devices import split, whole
-from .engine import advance_on, begin, start_of, turned_rows
-from .model import DiffusionModel
+from .devices import divide, split, whole
+from .engine import advance, begin, combine, start_of, turned_rows
+from .model import DiffusionModel, Estimate
 from .objective import Objective
 from .table import StepTable
 
@@ -28,12 +29,14 @@ def value_and_slope(
     batch: int,
     microbatch: int | None = None,
     mesh: Mesh | None = None,
+    still: Bool[Array, ""] | bool = False,
 ) -> tuple[Scalar, StepTable]:
     """The distance of samples 0..batch-1 of `key`, and its exact derivative in the table.
 
     Each device of the mesh takes at most `microbatch` samples through the network at a time (all
     of its share by default): first for all features, then back through the states kept. Beside
-    one micro-batch's work, the K states of every sample are stored.
+    one micro-batch's work, K states of every sample are stored. With `still` the derivative in
+    the first time is not asked for: 0 is given, at a lower cost.
     """
     parts, size = divide(batch, microbatch, mesh)
     # The last part is filled up with samples seen before, whose features are then left out.
@@ -49,59 +52,56 @@ def value_and_slope(
 
     def back(index, sample, states, slope):
         (out,) = jax.vjp(objective.features, sample)[1](slope)
-        return pull_back(table, model, states, jax.random.fold_in(key, index), out)
+        return pull_back(table, model, *begin(table, model, key, index), states, out, still)
 
     def step(total, part):
         return jax.tree.map(lambda a, b: a + jnp.sum(b, 0), total, jax.vmap(back)(*part)), None
 
-    zero = jax.tree.map(jnp.zeros_like, table)
     slopes = split(slope.reshape(features.shape), mesh, axis=1)
-    return value, jax.lax.scan(step, zero, (indices, samples, states, slopes))[0]
+    none = jax.tree.map(jnp.zeros_like, table)
+    return value, jax.lax.scan(step, none, (indices, samples, states, slopes))[0]
 
 
-def divide(batch: int, microbatch: int | None, mesh: Mesh | None = None) -> tuple[int, int]:
-    """How many parts a batch is taken in, and the size of each, a multiple of the devices.
+def run_keeping(table: StepTable, model: DiffusionModel, x: State, key: Key) -> tuple[State, Array]:
+    """As `run`, with (K, ...): the first estimate of x0, then the states that the network saw."""
 
-    The parts are the fewest of at most `microbatch` samples a device, all of one size.
-    """
-    devices = mesh.size if mesh else 1
-    share = -(-batch // devices)
-    if microbatch is not None and microbatch < 1:
-        raise ValueError(f"microbatch is {microbatch}; it must be at least 1.")
-    parts = -(-share // min(microbatch or share, share))
-    return parts, -(-share // parts) * devices
+    def step(carry, row):
+        (x, sums), (fixed, free) = carry, row
+        estimate = model(x, free[0])
+        kept = jnp.where(fixed[0] == 0, estimate.x0, x)
+        return combine(key, estimate, sums, fixed, free), kept
 
-
-def run_keeping(
-    table: StepTable, model: DiffusionModel, x: State, key: Key
-) -> tuple[State, Float[Array, "K ..."]]:
-    """As `run`, with the states that the network saw: all that `pull_back` needs."""
-    advance = advance_on(model, key)
-    (x, _), states = jax.lax.scan(
-        lambda carry, row: (advance(*carry, *row), carry[0]),
-        start_of(table, x),
-        turned_rows(table, x.dtype),
-    )
-    return x, states
+    (x, _), kept = jax.lax.scan(step, start_of(table, x), turned_rows(table, x.dtype))
+    return x, kept
 
 
 def pull_back(
-    table: StepTable, model: DiffusionModel, states: Float[Array, "K ..."], key: Key, out: State
+    table: StepTable,
+    model: DiffusionModel,
+    x: State,
+    key: Key,
+    kept: Float[Array, "K ..."],
+    out: State,
+    still: Bool[Array, ""] | bool,
 ) -> StepTable:
-    """What `jax.vjp` of `run` gives for the table, from the kept states and a cotangent `out`.
-
-    It costs K recomputations and K input-gradients of the network.
-    """
-    advance = advance_on(model, key)
+    """What `jax.vjp` of `run` from the state `x` gives for the table, from a cotangent `out`."""
     (fixed, free), back = jax.vjp(lambda t: turned_rows(t, out.dtype), table)
     any_sums = jnp.zeros((table.depth, *out.shape), out.dtype)  # a step is linear in them
+    row = lambda n: jax.tree.map(lambda a: a[n], (fixed, free))  # noqa: E731
 
-    def step(outs, row):
-        x, fixed, free = row
-        _, pull = jax.vjp(lambda x, sums, free: advance(x, sums, fixed, free), x, any_sums, free)
-        *outs, out_free = pull(tuple(outs))
-        return tuple(outs), out_free
+    def step(turn, carry):
+        n = table.nfe - 1 - turn
+        before, (here, there) = jnp.where(n == 0, x, kept[n]), row(n)
+        make = lambda x, sums, there: advance(model, key, x, sums, here, there)  # noqa: E731
+        *outs, slope = jax.vjp(make, before, any_sums, there)[1](carry[0])
+        return tuple(outs), jax.tree.map(lambda a, b: a.at[n].set(b), carry[1], slope)
 
-    _, out_free = jax.lax.scan(step, (out, any_sums), (states, fixed, free), reverse=True)
+    none = jax.tree.map(jnp.zeros_like, free)
+    outs, slopes = jax.lax.fori_loop(0, table.nfe - jnp.int32(still), step, ((out, any_sums), none))
+    # The first row without its network, whose estimates are known.
+    alpha, sigma = model.schedule.alpha(table.times[0]), model.schedule.sigma(table.times[0])
+    known, (here, there) = Estimate(kept[0], (x - alpha * kept[0]) / sigma), row(0)
+    (slope,) = jax.vjp(lambda there: combine(key, known, any_sums, here, there), there)[1](outs)
+    slopes = jax.tree.map(lambda a, b: a.at[0].set(jnp.where(still, b, a[0])), slopes, slope)
     no = jax.tree.map(lambda a: np.zeros(a.shape, jax.dtypes.float0), fixed)
-    return back((no, out_free))[0]
+    return back((no, slopes))[0]

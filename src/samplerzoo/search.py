@@ -8,16 +8,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Array, Bool, Int, PyTree
 
 from ._types import Key, Scalar
 from .compiling import jit
-from .devices import place, whole
+from .devices import divide, place, whole
 from .families import AbstractFamily
-from .microbatch import divide, value_and_slope
+from .microbatch import value_and_slope
 from .model import DiffusionModel
 from .objective import Objective
+from .table import StepTable
 
 PATIENCE = 10  # skipped steps in a row that end a search
 
@@ -90,11 +92,10 @@ def compile_step(
 
     def advance(state, key, family, model, objective):
         own = jax.random.fold_in(key, state.step)
-        table, back = jax.vjp(
-            lambda parameters: eqx.combine(parameters, family).table(model.schedule),
-            state.parameters,
-        )
-        kid, slope = value_and_slope(objective, table, model, own, batch, microbatch, mesh)
+        schedule = model.schedule
+        table, back = jax.vjp(lambda p: eqx.combine(p, family).table(schedule), state.parameters)
+        still = ~_moves(table, back)
+        kid, slope = value_and_slope(objective, table, model, own, batch, microbatch, mesh, still)
         (gradient,) = back(slope)
         updates, opt_state = optimiser.update(gradient, state.optimiser, state.parameters)
         parameters = optax.apply_updates(state.parameters, updates)
@@ -114,6 +115,13 @@ def compile_step(
         analysis.temp_size_in_bytes + analysis.output_size_in_bytes,
         parts * share * table.nfe * one,
     )
+
+
+def _moves(table: StepTable, back: Callable[[StepTable], tuple]) -> Bool[Array, ""]:
+    """Whether the first time depends on any parameter; `back` takes a table's slopes to theirs."""
+    none = jax.tree.map(jnp.zeros_like, table)
+    first = eqx.tree_at(lambda t: t.times, none, none.times.at[0].set(1))
+    return jnp.any(ravel_pytree(back(first))[0] != 0)
 
 
 def descend(

@@ -12,6 +12,7 @@ from functools import partial
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jax.custom_derivatives import SymbolicZero
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
@@ -20,6 +21,7 @@ from .._types import Key
 
 _PLAIN = ("NHWC", "HWIO", "NHWC")
 _SWAPPED = ("NHWC", "HWOI", "NHWC")
+AFFINE = "affine"  # a norm's scales and offsets, by this name for `jax.checkpoint`
 
 
 def _apply(x: Array, kernel: Array, stride: int, pads, layout=_PLAIN) -> Array:
@@ -50,6 +52,31 @@ def convolve(x: Float[Array, "N H W C"], kernel: Float[Array, "h w C D"]) -> Flo
     return _convolve(x, kernel, 1, "SAME")
 
 
+def convolve_doubled(
+    x: Float[Array, "N H W C"], kernel: Float[Array, "3 3 C D"]
+) -> Float[Array, "N 2*H 2*W D"]:
+    """`convolve(double(x), kernel)` at 4/9 of the cost, without the doubled image.
+
+    Each of the four pixels made of one sees only 2x2 pixels of `x`, with sums of the weights.
+    """
+    n, height, width, _ = x.shape
+    rows = []
+    for a, upper in enumerate(_folded(kernel)):
+        row = []
+        for b, both in enumerate(_folded(jnp.swapaxes(upper, 0, 1))):
+            pads = ((1 - a, a), (1 - b, b))
+            row.append(_convolve(x, jnp.swapaxes(both, 0, 1), 1, pads))
+        rows.append(jnp.stack(row, 3))
+    return jnp.stack(rows, 2).reshape(n, 2 * height, 2 * width, -1)
+
+
+def _folded(kernel: Float[Array, "3 ..."]) -> tuple[Float[Array, "2 ..."], ...]:
+    """The weights in two neighbours of the first and of the second pixel of a doubled one."""
+    return jnp.stack([kernel[0], kernel[1] + kernel[2]]), jnp.stack(
+        [kernel[0] + kernel[1], kernel[2]]
+    )
+
+
 def halve(
     x: Float[Array, "N H W C"], kernel: Float[Array, "h w C D"], pad: tuple[int, int]
 ) -> Float[Array, "..."]:
@@ -70,6 +97,10 @@ class Conv(eqx.Module):
 
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "H W D"]:
         return convolve(x[None], self.kernel)[0] + self.bias[None, None, :]
+
+    def on_doubled(self, x: Float[Array, "H W C"]) -> Float[Array, "2*H 2*W D"]:
+        """What it makes of `double(x)`, for a size of 3."""
+        return convolve_doubled(x[None], self.kernel)[0] + self.bias[None, None, :]
 
 
 class HalvingConv(eqx.Module):
@@ -136,6 +167,7 @@ class GroupNorm(eqx.Module):
         scale = self.scale.astype(wide) * jax.lax.rsqrt(variance + self.eps)
         offset = self.offset.astype(wide) - mean * scale
         scale, offset = scale.astype(x.dtype), offset.astype(x.dtype)
+        scale, offset = checkpoint_name((scale, offset), AFFINE)
         return (pixels * scale[None] + offset[None]).reshape(x.shape)
 
     def _over_groups(self, x: Float[Array, "C"]) -> Float[Array, "C"]:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from .._types import Key, Scalar
 from .layers import Conv, Dense, GroupNorm, single
-from .unet_blocks import DownBlock, MidBlock, UpBlock, norm
+from .unet_blocks import DownBlock, MidBlock, UpBlock, activated, norm
 from .unet_config import DOWN_BLOCKS, UP_BLOCKS, UNetConfig
 
 
@@ -123,7 +123,7 @@ class UNet(eqx.Module):
             number = len(block.resnets)
             h = block(h, skips[-number:], e)
             del skips[-number:]
-        h = self.conv_out(jax.nn.silu(self.conv_norm_out(h)))
+        h = self.conv_out(activated(jax.nn.silu, self.conv_norm_out, h))
         return h / t.astype(h.dtype) if self.config.time_embedding_type == "fourier" else h
 
     def _embed(self, t: Scalar, label: Array | None) -> Float[Array, "E"]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._types import Key
-from .layers import Conv, Dense, GroupNorm, HalvingConv, double, halve_by_mean
+from .layers import AFFINE, Conv, Dense, GroupNorm, HalvingConv, double, halve_by_mean
 from .unet_config import UNetConfig
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -29,6 +29,17 @@ RESAMPLINGS: dict[str, Callable[[Array], Array]] = {
 def norm(channels: int, groups: int, eps: float) -> GroupNorm:
     """A group norm with the scales 1 and the offsets 0."""
     return GroupNorm(jnp.ones(channels), jnp.zeros(channels), groups, float(eps))
+
+
+def activated(
+    act: Callable[[Array], Array], normalise: Callable[[Array], Array], x: Float[Array, "H W C"]
+) -> Float[Array, "H W C"]:
+    """`act(normalise(x))`, made again on the way back from `x` and the norm's affine.
+
+    That costs less than the memory traffic of the two arrays that would be kept otherwise.
+    """
+    policy = jax.checkpoint_policies.save_only_these_names(AFFINE)
+    return jax.checkpoint(lambda x: act(normalise(x)), policy=policy)(x)
 
 
 class ResnetBlock(eqx.Module):
@@ -70,14 +81,15 @@ class ResnetBlock(eqx.Module):
 
     def __call__(self, x: Float[Array, "H W C"], e: Float[Array, "E"]) -> Float[Array, "..."]:
         act, resample = ACTIVATIONS[self.act], RESAMPLINGS[self.resampling]
-        h = self.conv1(resample(act(self.norm1(x))))
+        h = activated(act, self.norm1, x)
+        h = self.conv1.on_doubled(h) if self.resampling == "up" else self.conv1(resample(h))
         time = self.time_emb_proj(act(e))[None, None, :]
         if self.scale_shift:
             scale, shift = jnp.split(time, 2, axis=-1)
-            h = self.norm2(h) * (1 + scale) + shift
+            h = activated(act, lambda h: self.norm2(h) * (1 + scale) + shift, h)
         else:
-            h = self.norm2(h + time)
-        h = self.conv2(act(h))
+            h = activated(act, self.norm2, h + time)
+        h = self.conv2(h)
         x = resample(x)
         x = x if self.conv_shortcut is None else self.conv_shortcut(x)
         return (x + h) / self.divisor
@@ -135,7 +147,7 @@ class Upsample(eqx.Module):
     conv: Conv
 
     def __call__(self, x: Array, e: Array) -> Array:
-        return self.conv(double(x))
+        return self.conv.on_doubled(x)
 
 
 class DownBlock(eqx.Module):
