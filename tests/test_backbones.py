@@ -19,8 +19,8 @@ from samplerzoo.backbones import (
     convolve,
     time_embedding,
 )
-from samplerzoo.backbones.layers import convolve_doubled, double, halve
-from samplerzoo.backbones.unet_blocks import activated, norm
+from samplerzoo.backbones.layers import activated, convolve_doubled, double, halve
+from samplerzoo.backbones.unet_blocks import norm
 from samplerzoo.compiling import jit
 
 

@@ -3,14 +3,12 @@
 import io
 import json
 import zipfile
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import safetensors.numpy
 from click.testing import CliRunner
 from PIL import Image
 
@@ -33,6 +31,7 @@ from samplerzoo.backbones import Dense, UNet
 from samplerzoo.checkpoints import load_diffusers
 from samplerzoo.checkpoints.saving import save_diffusers, torch_state
 from samplerzoo.features.resnet import ResNetClassifier
+from samplerzoo.references import Bank
 from unets import SCHEDULER, SMALL, random_unet
 
 # One level, without attention.
@@ -237,7 +236,8 @@ def test_the_residual_classifier():
 def test_the_command(folder, tmp_path, monkeypatch):
     """Everything is written, in half precision; a second run goes on; other recipes are refused."""
     monkeypatch.setitem(denoiser.NETWORKS, "trial", TINY)
-    monkeypatch.setattr(classifier, "CLASSIFIER", partial(ResNetClassifier, 3, (8, 16), (1, 1), 10))
+    sizes = {"cifar10-resnet": ((8, 16), (1, 1)), "cifar10-cnn": ((8,), (1,))}
+    monkeypatch.setitem(classifier.NETWORKS, "trial", sizes)
     monkeypatch.setattr(classifier, "BATCH", 10)
 
     def run(*words):
@@ -247,20 +247,21 @@ def test_the_command(folder, tmp_path, monkeypatch):
     done = run("--epochs=1", "--minutes=0.02", f"--test={folder}")
     assert done.exit_code == 0, done.output
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert figures["classifier"]["step"] == 3
-    assert figures["classifier"]["train_accuracy"] == figures["classifier"]["test_accuracy"]
+    for name, (widths, _) in sizes.items():
+        assert figures[name]["step"] == 3
+        assert figures[name]["train_accuracy"] == figures[name]["test_accuracy"]
+        network = ResNetClassifier.load(tmp_path / f"{name}.safetensors")
+        found = Bank.at(tmp_path / "reference").reference(name, network)
+        assert found.features.shape == (30, widths[-1])
+        images = to_range(labelled(folder).images)
+        np.testing.assert_allclose(jax.vmap(network)(images), found.features, atol=1e-5)
     assert 0 < figures["denoiser"]["train_loss"] < 2
-    bank = safetensors.numpy.load_file(tmp_path / "reference.safetensors")
-    assert {name: a.shape for name, a in bank.items()} == {
-        "features": (30, 16), "mean": (16,), "covariance": (16, 16),
-    }  # fmt: skip
-    np.testing.assert_allclose(np.mean(bank["features"], 0), bank["mean"], atol=2e-3)
     model = load_diffusers(tmp_path / "denoiser")
     image = sample(DDIM(2).table(model.schedule), model, jax.random.key(0), jnp.arange(1))
     assert np.all(np.isfinite(image))
     with Image.open(tmp_path / "samples.png") as picture:
         assert picture.size == (8 * 33 - 1, 8 * 33 - 1)
-    assert "## The classifier" in (tmp_path / "MODEL_CARD.md").read_text()
+    assert "## The classifiers" in (tmp_path / "MODEL_CARD.md").read_text()
 
     before = figures["denoiser"]
     assert run("--epochs=1", "--minutes=0.02").exit_code == 0

@@ -1,7 +1,7 @@
-"""The embedded default: 8x8 digits, a denoiser trained on them and two classifiers.
+"""What is embedded: denoisers of 8x8 digits and of CIFAR-10, each with two classifiers.
 
-MODEL_CARD.md beside this file tells where everything comes from and how good it is;
-`python -m samplerzoo.assets.make_digits` makes it all again.
+A MODEL_CARD.md tells where everything comes from and how good it is; the commands
+`python -m samplerzoo.assets.make_digits` and `... .make_cifar10` make it all again.
 """
 
 from functools import partial
@@ -14,11 +14,15 @@ from jaxtyping import Float
 
 from .._files import from_tensors, read_tensors
 from ..backbones import ResidualMLP
+from ..checkpoints import load_diffusers
 from ..features import ConvClassifier, MLPClassifier
+from ..features.resnet import ResNetClassifier
 from ..model import DiffusionModel
+from ..references import Bank
 from ..schedule import DiscreteVP
 
 FOLDER = Path(__file__).parent
+CIFAR10 = FOLDER / "cifar10"
 SHAPE = (8, 8, 1)
 
 # How each network is constructed: the recipe trains what is loaded here.
@@ -75,6 +79,26 @@ def digits_labelled() -> tuple[Float[np.ndarray, "1797 8 8 1"], np.ndarray]:
     with np.load(FOLDER / "digits.npz", allow_pickle=False) as file:
         images, labels = file["images"], file["labels"]
     return images.astype(np.float32)[..., None] / 8 - 1, labels.astype(np.int32)
+
+
+def cifar10_model() -> DiffusionModel:
+    """A small UNet that predicts the noise in CIFAR-10's 32x32 images."""
+    return load_diffusers(CIFAR10 / "denoiser")
+
+
+def cifar10_resnet() -> ResNetClassifier:
+    """A residual classifier of CIFAR-10: its last-but-one activations."""
+    return ResNetClassifier.load(CIFAR10 / "cifar10-resnet.safetensors")
+
+
+def cifar10_cnn() -> ResNetClassifier:
+    """Another classifier of CIFAR-10, of another shape: its last-but-one activations."""
+    return ResNetClassifier.load(CIFAR10 / "cifar10-cnn.safetensors")
+
+
+def cifar10_features() -> Bank:
+    """Both classifiers' features of 2,500 training images of CIFAR-10."""
+    return Bank.at(CIFAR10 / "reference")
 
 
 def _load(name: str):

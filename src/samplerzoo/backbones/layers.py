@@ -7,6 +7,7 @@ swapped the other way: what JAX transposes it to is one more plain convolution.
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import equinox as eqx
@@ -21,7 +22,7 @@ from .._types import Key
 
 _PLAIN = ("NHWC", "HWIO", "NHWC")
 _SWAPPED = ("NHWC", "HWOI", "NHWC")
-AFFINE = "affine"  # a norm's scales and offsets, by this name for `jax.checkpoint`
+_AFFINE = "affine"  # a norm's scales and offsets, by this name for `jax.checkpoint`
 
 
 def _apply(x: Array, kernel: Array, stride: int, pads, layout=_PLAIN) -> Array:
@@ -167,13 +168,24 @@ class GroupNorm(eqx.Module):
         scale = self.scale.astype(wide) * jax.lax.rsqrt(variance + self.eps)
         offset = self.offset.astype(wide) - mean * scale
         scale, offset = scale.astype(x.dtype), offset.astype(x.dtype)
-        scale, offset = checkpoint_name((scale, offset), AFFINE)
+        scale, offset = checkpoint_name((scale, offset), _AFFINE)
         return (pixels * scale[None] + offset[None]).reshape(x.shape)
 
     def _over_groups(self, x: Float[Array, "C"]) -> Float[Array, "C"]:
         """Each channel's mean over its group."""
         means = jnp.mean(x.reshape(self.groups, -1), 1)
         return jnp.repeat(means, x.size // self.groups)
+
+
+def activated(
+    act: Callable[[Array], Array], normalise: Callable[[Array], Array], x: Float[Array, "... C"]
+) -> Float[Array, "... C"]:
+    """`act(normalise(x))`, made again on the way back from `x` and the norm's affine.
+
+    That costs less than the memory traffic of the two arrays that would be kept otherwise.
+    """
+    policy = jax.checkpoint_policies.save_only_these_names(_AFFINE)
+    return jax.checkpoint(lambda x: act(normalise(x)), policy=policy)(x)
 
 
 def single(dtype: DTypeLike) -> DTypeLike:

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._types import Key, Scalar
-from .layers import Conv, Dense, GroupNorm, single
-from .unet_blocks import DownBlock, MidBlock, UpBlock, activated, norm
+from .layers import Conv, Dense, GroupNorm, activated, single
+from .unet_blocks import DownBlock, MidBlock, UpBlock, norm
 from .unet_config import DOWN_BLOCKS, UP_BLOCKS, UNetConfig
 
 

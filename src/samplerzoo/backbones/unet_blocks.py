@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._types import Key
-from .layers import AFFINE, Conv, Dense, GroupNorm, HalvingConv, double, halve_by_mean
+from .layers import Conv, Dense, GroupNorm, HalvingConv, activated, double, halve_by_mean
 from .unet_config import UNetConfig
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
@@ -29,17 +29,6 @@ RESAMPLINGS: dict[str, Callable[[Array], Array]] = {
 def norm(channels: int, groups: int, eps: float) -> GroupNorm:
     """A group norm with the scales 1 and the offsets 0."""
     return GroupNorm(jnp.ones(channels), jnp.zeros(channels), groups, float(eps))
-
-
-def activated(
-    act: Callable[[Array], Array], normalise: Callable[[Array], Array], x: Float[Array, "H W C"]
-) -> Float[Array, "H W C"]:
-    """`act(normalise(x))`, made again on the way back from `x` and the norm's affine.
-
-    That costs less than the memory traffic of the two arrays that would be kept otherwise.
-    """
-    policy = jax.checkpoint_policies.save_only_these_names(AFFINE)
-    return jax.checkpoint(lambda x: act(normalise(x)), policy=policy)(x)
 
 
 class ResnetBlock(eqx.Module):

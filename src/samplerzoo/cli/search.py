@@ -20,6 +20,12 @@ from ._common import (
 )
 from ._processes import Crew, joined, process_options
 
+# Of each embedded model: its data, the features that searches compare, and others for the report.
+DEFAULTS = {
+    "digits": {"data": "digits", "features": "digits-cnn", "report_features": "digits-mlp"},
+    "cifar10": {"data": "cifar10", "features": "cifar10-resnet", "report_features": "cifar10-cnn"},
+}
+
 
 @click.command()
 @click.option("--family", default="rddim", show_default=True, help="Sampler family to search.")
@@ -40,15 +46,16 @@ from ._processes import Crew, joined, process_options
               "step is two evaluations then; the last label stands for no class.")  # fmt: skip
 @click.option("--data", help="A data set's name, a folder or zip of images, an .npz or .npy, "
               "CIFAR's own archive, a folder of Parquet files, or python:module:attribute.  "
-              "[default: digits, with the model digits]")  # fmt: skip
+              "[default: of an embedded model, its own]")  # fmt: skip
 @click.option("--split", help="Part of the data: a folder in them, an array of an .npz, Parquet "
               "files of that name; of CIFAR train or test.")  # fmt: skip
 @click.option("--crop", is_flag=True, help="Crop images to their centre square and resize them.")
 @click.option("--features", help="Features the search compares: a name, resnet:PATH (a CIFAR "
               "ResNet's safetensors), or python:module:attribute (a function of one sample).  "
-              "[default: digits-cnn, likewise]")  # fmt: skip
+              "[default: likewise, digits-cnn or cifar10-resnet]")  # fmt: skip
 @click.option("--report-features",
-              help="Other features, for the report.  [default: digits-mlp, likewise]")  # fmt: skip
+              help="Other features, for the report.  "
+              "[default: likewise, digits-mlp or cifar10-cnn]")  # fmt: skip
 @click.option("--kernel", default="linear", show_default=True, help="Kernel of the KID.")
 @click.option("-k", "kernel_options", multiple=True, callback=pairs, metavar="KEY=VALUE",
               help="An option of the kernel, such as degree=3; repeatable.")  # fmt: skip
@@ -106,19 +113,19 @@ def _search(crew: Crew, out: Path | None, config, as_json: bool, quiet: bool) ->
 
 
 def _config(given: dict):
-    """The configuration, with the digits' data and features where the model is theirs."""
+    """The configuration, with the embedded data and features where the model is theirs."""
     from ..artifact import Config, versions
     from ..registry import entries
 
-    digits = {"data": "digits", "features": "digits-cnn", "report_features": "digits-mlp"}
-    for name, default in digits.items():
-        if given[name] is None and given["model"] != "digits":
+    defaults = DEFAULTS.get(given["model"], {})
+    for name in ("data", "features", "report_features"):
+        if given[name] is None and name not in defaults:
             group = "datasets" if name == "data" else "features"
             raise Wrong(
                 f"The model {given['model']!r} has no default for --{name.replace('_', '-')}; "
                 f"give one (installed: {', '.join(entries(group))})."
             )
-        given[name] = given[name] or default
+        given[name] = given[name] or defaults[name]
     if not given["data"].startswith("python:") and given["data"] not in entries("datasets"):
         given["data"] = str(Path(given["data"]).absolute())
     from ._load import pinned

@@ -1,13 +1,17 @@
 """A residual classifier of small images, without statistics of batches."""
 
+from pathlib import Path
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from .._files import from_tensors, read_tensors, to_tensors, write_tensors
 from .._types import Key
 from ..backbones import Conv, Dense, GroupNorm
-from ..backbones.layers import halve_by_mean
+from ..backbones.layers import activated, halve_by_mean
 
 GROUPS = 8
 
@@ -35,10 +39,10 @@ class _Block(eqx.Module):
         self.halving = halving
 
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "h w D"]:
-        h = jax.nn.silu(self.norm1(x))
+        h = activated(jax.nn.silu, self.norm1, x)
         if self.halving:
             x, h = halve_by_mean(x), halve_by_mean(h)
-        h = self.conv2(jax.nn.silu(self.norm2(self.conv1(h))))
+        h = self.conv2(activated(jax.nn.silu, self.norm2, self.conv1(h)))
         return h + (x if self.shortcut is None else self.shortcut(x))
 
 
@@ -52,6 +56,8 @@ class ResNetClassifier(eqx.Module):
     blocks: tuple[_Block, ...]
     norm: GroupNorm
     head: Dense
+    widths: tuple[int, ...] = eqx.field(static=True)
+    depths: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -64,6 +70,7 @@ class ResNetClassifier(eqx.Module):
     ):
         """`depths` are the numbers of blocks; the widths are multiples of 8."""
         keys = iter(jax.random.split(key, sum(depths) + 2))
+        self.widths, self.depths = widths, depths
         self.stem = Conv(channels, widths[0], key=next(keys))
         before, blocks = widths[0], []
         for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
@@ -79,8 +86,31 @@ class ResNetClassifier(eqx.Module):
         x = self.stem(x)
         for block in self.blocks:
             x = block(x)
-        return jnp.mean(jax.nn.silu(self.norm(x)), (0, 1))
+        return jnp.mean(activated(jax.nn.silu, self.norm, x), (0, 1))
 
     def logits(self, x: Float[Array, "H W C"]) -> Float[Array, "classes"]:
         """Unnormalised log-probabilities of the classes."""
         return self.head(self(x))
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file in half precision, which `load` reads."""
+        half = {name: array.astype(np.float16) for name, array in to_tensors(self).items()}
+        about = {
+            "channels": self.stem.kernel.shape[2],
+            "widths": " ".join(map(str, self.widths)),
+            "depths": " ".join(map(str, self.depths)),
+            "classes": self.head.bias.size,
+        }
+        write_tensors(path, half, {name: str(value) for name, value in about.items()})
+
+    @staticmethod
+    def load(path: Path) -> "ResNetClassifier":
+        """The classifier in a file that `save` wrote, in single precision."""
+        tensors, about = read_tensors(path)
+        channels, classes = int(about["channels"]), int(about["classes"])
+        widths, depths = (tuple(map(int, about[name].split())) for name in ("widths", "depths"))
+        like = eqx.filter_eval_shape(
+            lambda key: ResNetClassifier(channels, widths, depths, classes, key=key),
+            jax.random.key(0),
+        )
+        return from_tensors(like, {n: a.astype(np.float32) for n, a in tensors.items()})

@@ -1,15 +1,16 @@
-"""Train a CIFAR-10 model and a classifier: `python -m samplerzoo.assets.make_cifar10 --help`.
+"""Train a CIFAR-10 model and classifiers: `python -m samplerzoo.assets.make_cifar10 --help`.
 
     python -m samplerzoo.assets.make_cifar10 --data train.zip --test test.zip --out FOLDER
 
-trains the classifier, then the denoiser for `--minutes`; run again, it goes on where it stopped.
+trains two classifiers, then the denoiser for `--minutes`; run again, it goes on where it stopped.
 The data are image-folders (or zips of them), one folder a class. On a GPU the networks compute in
 bfloat16 with weights, moments and averages in float32. `--measure` times the candidates and trains
 nothing. FOLDER then holds
 
 - `denoiser/`: the average of the weights in diffusers' layout, in half precision;
-- `classifier.safetensors`: the classifier whose last-but-one activations are features;
-- `reference.safetensors`: features of training images, with the mean and the covariance of all;
+- `cifar10-resnet.safetensors` and `cifar10-cnn.safetensors`: the classifiers, whose last-but-one
+  activations are features to search in and to report;
+- `reference/`: their features of training images;
 - `figures.json`, `MODEL_CARD.md`, `samples.png`, `log.jsonl`: how it went;
 - `*.checkpoint.safetensors`: what a later run goes on from. Where the denoiser's is gone, it goes
   on from the weights in `denoiser/`, with new moments and a new warm-up.

@@ -53,29 +53,32 @@ def _size(network) -> int:
     return sum(a.size for a in jax.tree.leaves(network))
 
 
-def train_classifier(place: Place, data: Data, test: Data | None, epochs: float) -> None:
-    """Train the classifier, or what is left of it, and write it with its features of the data."""
+def train_classifier(
+    place: Place, data: Data, test: Data | None, scale: str, name: str, epochs: float
+) -> None:
+    """Train a classifier, or what is left of it, and write it with its features of the data."""
     steps = classifier.total_steps(epochs, len(data.images), place.chunk)
     keys = jax.random.split(jax.random.key(SEED))
-    recipe = f"classifier, {steps} steps, seed {SEED}"
+    recipe = f"classifier {name}, {scale}, {steps} steps, seed {SEED}"
     task = classifier.task(steps, place.dtype)
-    path = place.checkpoint("classifier")
-    state, spent = restore(path, begin(task, classifier.CLASSIFIER(key=keys[0])), recipe)
+    path = place.checkpoint(name)
+    network = classifier.construct(scale, name, keys[0])
+    state, spent = restore(path, begin(task, network), recipe)
 
     def pause(state: State, progress: Progress) -> None:
         save(path, state, recipe, progress.seconds)
-        place.log("classifier", progress)
+        place.log(name, progress)
         if progress.step < steps:
             return
-        classifier.export(place.out, state.average, data)
+        classifier.export(place.out, name, state.average, data)
         figures = {**progress._asdict(), "parameters": _size(state.average)}
         for part, some in {"train": data, "test": test}.items():
             if some is not None:
                 figures[f"{part}_accuracy"] = classifier.accuracy(state.average, some)
-        place.note("classifier", figures)
+        place.note(name, figures)
 
     train(
-        task, state, data, keys[1], name="classifier", chunk=place.chunk, pause=pause,
+        task, state, data, keys[1], name=name, chunk=place.chunk, pause=pause,
         spent=spent, steps=steps,
     )  # fmt: skip
 
@@ -128,12 +131,13 @@ _PATH = click.Path(path_type=Path, exists=True)
 @click.option("--minutes", type=click.FloatRange(0), default=25, show_default=True,
               help="How long the denoiser is trained, compilation included.")  # fmt: skip
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), default=100, show_default=True,
-              help="How long the classifier is trained.")  # fmt: skip
+              help="How long each classifier is trained.")  # fmt: skip
 @click.option("--network", type=click.Choice(list(denoiser.NETWORKS)), default="even",
-              show_default=True, help="The denoiser's size.")  # fmt: skip
+              show_default=True,
+              help="The denoiser's size; with trial the classifiers are small too.")  # fmt: skip
 @click.option("--batch", type=click.IntRange(1), default=256, show_default=True,
               help="The denoiser's batch.")  # fmt: skip
-@click.option("--only", type=click.Choice(["classifier", "denoiser"]), help="Train this one alone.")
+@click.option("--only", type=click.Choice(["classifiers", "denoiser"]), help="Train these alone.")
 @click.option("--measure", "measuring", is_flag=True, help="Time all sizes; train nothing.")
 def main(
     data: Path,
@@ -146,7 +150,7 @@ def main(
     only: str | None,
     measuring: bool,
 ):
-    """Train CIFAR-10's classifier and denoiser, or go on with them."""
+    """Train CIFAR-10's classifiers and denoiser, or go on with them."""
     try:
         images = labelled(data)
         place = Place(out)
@@ -157,8 +161,10 @@ def main(
             return
         held_out = labelled(test) if test else None
         if only != "denoiser":
-            train_classifier(place, images, held_out, epochs)
-        if only != "classifier":
+            scale = "trial" if network == "trial" else "full"
+            for name in classifier.NETWORKS[scale]:
+                train_classifier(place, images, held_out, scale, name, epochs)
+        if only != "classifiers":
             train_denoiser(place, images, held_out, network, batch, 60 * minutes)
     except ValueError as error:
         raise click.UsageError(str(error)) from error

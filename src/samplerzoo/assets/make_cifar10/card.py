@@ -6,7 +6,7 @@ from pathlib import Path
 from ..._files import write
 from . import classifier, denoiser
 
-_TEXT = """# A small CIFAR-10 model and a classifier
+_TEXT = """# A small CIFAR-10 model and two classifiers
 
 Trained by `python -m samplerzoo.assets.make_cifar10` on the 50,000 training images of CIFAR-10
 (A. Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009), scaled to [-1, 1].
@@ -26,12 +26,13 @@ Trained by `python -m samplerzoo.assets.make_cifar10` on the 50,000 training ima
 - The average of the weights is a power function of the steps, a tenth of the training wide (Karras
   et al. 2024).
 
-## The classifier
+## The classifiers
 
-`classifier.safetensors`: pre-activation residual network, group norms, {features} last-but-one
-activations, half precision. AdamW (weight decay {decay:g}) in one cycle with peak {rate:g}, batch
-{batch}, labels smoothed by {smoothing:g}, shifts by up to {margin} pixels and flips.
-`reference.safetensors` holds its features of training images, and the mean and covariance of all.
+`cifar10-resnet.safetensors`, whose last-but-one activations searches compare, and
+`cifar10-cnn.safetensors`, of another shape, for reports: pre-activation residual networks with
+group norms, in half precision. AdamW (weight decay {decay:g}) in one cycle with peak {rate:g},
+batch {batch}, labels smoothed by {smoothing:g}, shifts by up to {margin} pixels and flips.
+`reference/` holds their features of {kept:,} training images, as many of each class.
 
 The weights are licensed Apache-2.0, as the code. `figures.json` is written by the training.
 """
@@ -49,7 +50,7 @@ def write_card(folder: Path) -> None:
         rows="\n".join(rows),
         test="Test images were used for the figures below alone." if tested else "",
         peak=denoiser.PEAK, warm=denoiser.WARM, hold=denoiser.HOLD,
-        features=classifier.WIDTHS[-1], decay=classifier.DECAY, rate=classifier.PEAK,
+        decay=classifier.DECAY, rate=classifier.PEAK, kept=classifier.ROWS,
         batch=classifier.BATCH, smoothing=classifier.SMOOTHING, margin=classifier.MARGIN,
     )  # fmt: skip
     write(folder / "MODEL_CARD.md", text.encode())

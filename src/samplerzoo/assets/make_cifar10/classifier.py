@@ -1,7 +1,6 @@
-"""The classifier whose features searches use, and a bank of features of real images."""
+"""The classifiers whose features searches and reports use, and banks of those of real images."""
 
 import math
-from functools import partial
 from pathlib import Path
 
 import equinox as eqx
@@ -12,17 +11,22 @@ import optax
 from jax.typing import DTypeLike
 from jaxtyping import Array
 
-from ..._files import to_tensors, write_tensors
 from ..._types import Key, Scalar
-from ...features import extract
+from ...data import Images
+from ...features import extract_batches
 from ...features.resnet import ResNetClassifier
+from ...references import fingerprint
+from ...references.files import write_features
 from .loop import Data, Loss, Task, cast, to_range
 
 CLASSES = 10
-WIDTHS, DEPTHS = (32, 64, 128), (3, 3, 2)
-CLASSIFIER = partial(ResNetClassifier, 3, WIDTHS, DEPTHS, CLASSES)
+# The one searches use and, of another shape, the one for reports; "trial" is for CPUs.
+NETWORKS = {
+    "full": {"cifar10-resnet": ((32, 64, 128), (3, 3, 2)), "cifar10-cnn": ((48, 96), (2, 2))},
+    "trial": {"cifar10-resnet": ((16, 32, 64), (1, 1, 1)), "cifar10-cnn": ((16, 48), (1, 1))},
+}
 BATCH, PEAK, DECAY, SMOOTHING, MARGIN = 512, 2e-3, 0.05, 0.1, 4
-ROWS = 5000  # of the bank
+ROWS = 2500  # of a bank
 
 
 def total_steps(epochs: float, images: int, chunk: int) -> int:
@@ -76,21 +80,30 @@ def accuracy(network: ResNetClassifier, data: Data) -> float:
     return float(jnp.mean(_guesses(network, data.images) == data.labels))
 
 
-def export(folder: Path, network: ResNetClassifier, data: Data) -> None:
-    """Write the classifier in half precision, and its features of the data.
+def construct(scale: str, name: str, key: Key) -> ResNetClassifier:
+    """A classifier with random weights."""
+    widths, depths = NETWORKS[scale][name]
+    return ResNetClassifier(3, widths, depths, CLASSES, key=key)
 
-    The bank holds `features` (rows, d) of evenly spread images, in half precision, and the `mean`
-    (d,) and `covariance` (d, d) of all, of the network as it is written.
+
+def export(folder: Path, name: str, network: ResNetClassifier, data: Data) -> None:
+    """Write the classifier in half precision, and its features of evenly spread images.
+
+    The features lie in `reference/`, in files such as `samplerzoo reference` keeps.
     """
-    half = {name: array.astype(np.float16) for name, array in to_tensors(network).items()}
-    write_tensors(folder / "classifier.safetensors", half, {"images": str(len(data.images))})
-    rounded = cast(cast(network, jnp.float16), jnp.float32)
-    features = extract(rounded, np.asarray(to_range(data.images)))
+    path = folder / f"{name}.safetensors"
+    network.save(path)
     # Images lie in the order of their classes: rows evenly spread hold as many of each.
-    rows = np.linspace(0, len(features) - 1, min(ROWS, len(features))).round().astype(int)
-    bank = {
-        "features": features[rows].astype(np.float16),
-        "mean": np.mean(features, 0, np.float64).astype(np.float32),
-        "covariance": np.cov(features.astype(np.float64), rowvar=False).astype(np.float32),
+    rows = np.linspace(0, len(data.images) - 1, min(ROWS, len(data.images))).round().astype(int)
+    images = Images.of(np.asarray(data.images)[rows], (-1.0, 1.0))
+    written = ResNetClassifier.load(path)
+    about = {
+        "features": name,
+        "extractor": fingerprint(written, images.shape),
+        "data": images.digest,
     }
-    write_tensors(folder / "reference.safetensors", bank, {"images": str(len(features))})
+    bank = folder / "reference" / path.name
+    bank.parent.mkdir(exist_ok=True)
+    with bank.open("w+b") as file:
+        shape = len(rows), written.head.weight.shape[0]
+        write_features(file, extract_batches(written, images), shape, about)
