@@ -15,7 +15,7 @@ demo: $(VENV)/installed
 
 # With SLOW=1 also those tests that take long: whole runs of the program, large networks.
 test: $(VENV)/installed-$(EXTRAS)
-	$(RUN) pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --benchmark-disable \
+	$(RUN) pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder --benchmark-disable \
 		$(if $(SLOW),,-m "not slow")
 
 lint: $(VENV)/installed-$(EXTRAS)

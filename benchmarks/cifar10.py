@@ -11,8 +11,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import safetensors.numpy
 
-from experiment import BASELINES, RESULTS, ROOT, Scores, markdown, scored, searched
+from experiment import (
+    BASELINES,
+    RESULTS,
+    ROOT,
+    Scores,
+    interval,
+    markdown,
+    samplerzoo,
+    scored,
+    searched,
+)
+from samplerzoo.metrics import Moments, distance_of_moments
 
 STEPS, FAMILIES = (5, 10, 20), ("rddim", "gddim")
 PAPER = {5: 0.46, 10: 0.51, 20: 0.45}  # DDSS over DDIM, FID (Watson et al. 2022, table 1)
@@ -34,7 +46,8 @@ class Scale(NamedTuple):
 SCALES = {
     "full": Scale((0, 1, 2), 1024, 500, 0.03, 50_000, 10_000),
     "middle": Scale((0, 1, 2), 512, 300, 0.03, 10_000, 2_000),
-    "trial": Scale((0, 1), 16, 10, 0.03, 300, 50),  # on a CPU, to see that all runs
+    "small": Scale((0,), 32, 30, 0.03, 500, 64),  # half an hour on two CPU cores
+    "trial": Scale((0, 1), 16, 10, 0.03, 300, 50),  # to see that all runs
 }
 
 
@@ -44,9 +57,9 @@ class Experiment:
     def __init__(self, given: argparse.Namespace):
         self.scale, self.root = SCALES[given.scale], Path("runs") / f"cifar10-{given.scale}"
         self.report = [f"resnet:{path.absolute()}" for path in given.foreign]
-        self.data = ["--model", given.model, "--data", given.train]
+        self.train, self.test = given.train.absolute(), given.test.absolute()
+        self.data = ["--model", given.model, "--data", self.train]
         self.spaces = [given.features, *self.report]
-        self.held_out = given.test
 
     def search(self, family: str, steps: int, seed: int, **options: Any) -> tuple[str, dict]:
         """A run's folder and result."""
@@ -65,6 +78,13 @@ class Experiment:
         metrics = "fd,kid,precision-recall,density-coverage"
         return scored(self.root / folder, targets, *self.data, "--features", ",".join(self.spaces),
                       "--metrics", metrics, "--n", n, "--seeds", seeds, *words)  # fmt: skip
+
+    def between(self, space: str) -> float:
+        """FD of the test images from the training images."""
+        words = (self.train, "--shape", "32x32x3", "--held-out", self.test, "--features", space)
+        kept = [row["path"] for row in samplerzoo("reference", *words)["references"]]
+        found = [safetensors.numpy.load_file(path) for path in kept]
+        return distance_of_moments(*(Moments(f["mean"], f["covariance"]) for f in found))
 
 
 def main() -> None:
@@ -90,9 +110,13 @@ def main() -> None:
     targets = [name for found in names.values() for name in found]
     budgets = ",".join(map(str, STEPS))
     rows = experiment.scores("scores", scale.n, [*targets, "ddpm", "ddim", "--steps", budgets])
-    rows += experiment.scores("thousand", scale.thousand, ["ddpm-linear"], "--steps", 1000)
-    shutil.copy(ROOT / names["gddim", 10][0] / "samples.png", RESULTS / "cifar10.png")
-    text = page(given, experiment, Scores(rows, names), minutes)
+    words = [*names["gddim", 20], "ddpm-linear", "--steps", 1000]
+    last = Scores(experiment.scores("thousand", scale.thousand, words), names)
+    rows += [row for row in last.rows if row["nfe"] == 1000]
+    for picture in ("samples", "curve"):
+        source = ROOT / names["gddim", 10][0] / f"{picture}.png"
+        shutil.copy(source, RESULTS / f"cifar10-{picture}.png")
+    text = page(given, experiment, Scores(rows, names), last, minutes)
     (RESULTS / "cifar10.md").write_text(text)
     print(text)
 
@@ -115,6 +139,7 @@ def page(
     given: argparse.Namespace,
     experiment: Experiment,
     scores: Scores,
+    last: Scores,
     minutes: dict[tuple[str, int], list[float]],
 ) -> str:
     """The page, its sentences made of the numbers."""
@@ -142,20 +167,53 @@ def page(
         [[f, *(f"{np.mean(minutes[f, k]):.1f}" for k in STEPS)] for f in FAMILIES],
     )
     tables = "\n\n".join(scores.distances(names, STEPS, s) for s in (*foreign, own))
+    missed = [
+        words
+        for family in FAMILIES
+        for k in STEPS
+        if (words := scores.missed(family, k, foreign[0], PAPER[k]))
+    ]
+    ends = markdown(
+        ["FD", *map(label, (*foreign, own))],
+        [
+            ["test images", *(f"{experiment.between(s):.2f}" for s in (*foreign, own))],
+            *(
+                [words, *(interval(last.of(name, k, s, "fd")) for s in (*foreign, own))]
+                for words, name, k in (
+                    (f"ddpm-linear, K = 1000, n = {scale.thousand:,}", "ddpm-linear", 1000),
+                    (f"gddim, K = 20, n = {scale.thousand:,}", "gddim", 20),
+                )
+            ),
+        ],
+    )
+    seeds = len(scale.seeds)
+    spread = (
+        "one seed, so no intervals."
+        if seeds == 1
+        else f"{seeds} seeds. ± is half of a 95% interval (Student's t): over searches, for "
+        "baselines over seeds."
+    )
     return f"""# CIFAR-10: the table of the paper
 
 Written by `python benchmarks/cifar10.py --scale {given.scale}`. {given.note}
 Searched in {label(own)} with batches of {scale.batch} and {scale.iterations} iterations; scored in
 {" and ".join(map(label, foreign))}, which the search never saw, and in {label(own)}.
 n = {scale.n:,} ({scale.thousand:,} for K = 1000, where distances of so few samples are larger),
-{len(scale.seeds)} seeds. ± is half of a 95% interval (Student's t): over searches, for baselines
-over seeds.
+{spread}
 
-![Samples from the same noise in each column](cifar10.png)
+![Samples from the same noise in each column](cifar10-samples.png)
 
 ## Against DDIM
 
 {rival}
+
+Above the paper's ratio, in {label(foreign[0])}: {", ".join(missed) or "none"}.
+
+## How far is far
+
+Distances from the training images; a distance of few samples is larger than that of many.
+
+{ends}
 
 ## All distances
 
@@ -172,6 +230,10 @@ over seeds.
 ## Cost
 
 {cost}
+
+A search's distance in its own features, GDDIM at K = 10:
+
+![Distance against iterations](cifar10-curve.png)
 """
 
 

@@ -31,3 +31,12 @@ def on_cpu():
 @pytest.fixture
 def full(request, on_cpu):
     return request.config.getoption("full") or not on_cpu
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+    """A compiled program takes a thousand of a process's memory maps, of which there are 65,530."""
+    yield
+    import jax
+
+    jax.clear_caches()

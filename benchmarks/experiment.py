@@ -48,8 +48,8 @@ def half_width(scores: Sequence[float]) -> float:
 
 
 def plus_minus(value: float, half: float, digits: int = 2) -> str:
-    """A value with the half-width of its interval."""
-    return f"{value:.{digits}f} ± {half:.{digits}f}"
+    """A value with the half-width of its interval, where there is one."""
+    return f"{value:.{digits}f}" + ("" if np.isnan(half) else f" ± {half:.{digits}f}")
 
 
 def interval(scores: Sequence[float], digits: int = 2) -> str:
@@ -113,6 +113,11 @@ class Scores(NamedTuple):
             if np.mean(ours) + half_width(ours) < np.mean(theirs) - half_width(theirs):
                 found.append(f"{name} at K = {k}")
         return ", ".join(found) or "none"
+
+    def missed(self, name: str, steps: int, features: str, most: float) -> str | None:
+        """By how much the ratio to DDIM is above `most`, if it is."""
+        found, _ = self._ratio(name, steps, features)
+        return f"{name} at K = {steps} by {found - most:.2f}" if found > most else None
 
     def _ratio(self, name: str, steps: int, features: str) -> tuple[float, float]:
         return ratio(self.of(name, steps, features, "fd"), self.best_ddim(steps, features))

@@ -24,7 +24,7 @@ from workloads import parameters
 
 torch = pytest.importorskip("torch", reason="needs the oracle extra (torch, diffusers)")
 pytest.importorskip("diffusers", reason="needs the oracle extra (torch, diffusers)")
-STEPS, ROUNDS = 5, 6
+STEPS, ROUNDS = 5, 10
 
 
 @functools.lru_cache(maxsize=1)

@@ -3,11 +3,13 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
 
 from networks import conv_model
-from samplerzoo import GDDIM, RDDIM, Linear, Objective, free_parameters, sample
+from samplerzoo import GDDIM, RDDIM, Linear, Objective, free_parameters, sample, start
 from samplerzoo.features import Pixels
+from samplerzoo.search import compile_step
 
 SAMPLES = 16
 STATE = SAMPLES * 32 * 32 * 3 * 4  # bytes
@@ -44,6 +46,22 @@ def test_memory_grows_by_the_stored_states_alone(family, states, parts):
         gradient(family(steps), model, objective).memory_analysis().temp_size_in_bytes
         for steps in (10, 40, 80)
     )
+    assert 0.9 <= (some - few) / 30 / STATE <= states
+    assert 0.9 <= (many - some) / 40 / STATE <= states
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("family", "states"), [(RDDIM, 1.1), (GDDIM, 3.1)])
+def test_a_search_grows_by_the_stored_states_alone(family, states, parts):
+    model, (_, objective) = conv_model(width=8, depth=1), parts
+    optimiser = optax.sgd(1.0)
+
+    def memory(steps):
+        member = family(steps)
+        state = start(member, free_parameters(member), optimiser)
+        return compile_step(member, state, model, objective, optimiser, SAMPLES).memory
+
+    few, some, many = map(memory, (10, 40, 80))
     assert 0.9 <= (some - few) / 30 / STATE <= states
     assert 0.9 <= (many - some) / 40 / STATE <= states
 

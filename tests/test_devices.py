@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -108,25 +109,27 @@ def test_eight_devices_search_as_one_does(folder):
     assert close(table(folder / "one"), table(folder / "eight"))
 
 
-def lose(folder: Path, name: str, victim: int) -> list[Done]:
-    """Two processes at one search, one of which is killed at work: how both end."""
+def lose(folder: Path, name: str, victim: int, how: signal.Signals = signal.SIGKILL) -> Done:
+    """Two processes at one search, one of which is killed, or stopped, at work: the other's end."""
     more = (f"--out={name}", "--checkpoint-every=0")
     both = [begin(*SEARCH, *more, *options, cwd=folder) for options in processes(2)]
     log, deadline = folder / name / "log.jsonl", time.monotonic() + 120
     while not (log.exists() and log.read_text().count("\n") > 5):
         assert time.monotonic() < deadline, [process.poll() for process in both]
         time.sleep(0.05)
+    both[victim].send_signal(how)
+    lost = time.monotonic()
+    done = end(both[1 - victim])
+    assert time.monotonic() - lost < PATIENCE + 10
     both[victim].kill()
-    killed = time.monotonic()
-    done = [end(process) for process in both]
-    assert time.monotonic() - killed < PATIENCE + 10
+    end(both[victim])
     assert not (folder / name / "result.json").exists()
     return done
 
 
 @pytest.mark.slow
 def test_two_processes_are_killed_and_resumed_by_one(folder):
-    first, _ = lose(folder, "killed", victim=1)
+    first = lose(folder, "killed", victim=1)
     assert first.code == 1
     assert "Error: process 1 of this run was lost. `samplerzoo resume killed` goes on" in first.err
     assert 5 < len((folder / "killed" / "log.jsonl").read_text().splitlines()) < ITERATIONS
@@ -135,8 +138,15 @@ def test_two_processes_are_killed_and_resumed_by_one(folder):
 
 
 @pytest.mark.slow
+def test_a_process_that_falls_silent_is_lost(folder):
+    first = lose(folder, "silent", victim=1, how=signal.SIGSTOP)
+    assert first.code == 1
+    assert "Error: process 1 of this run was lost. `samplerzoo resume silent` goes on" in first.err
+
+
+@pytest.mark.slow
 def test_one_process_is_killed_and_resumed_by_two(folder):
-    _, second = lose(folder, "first-killed", victim=0)
+    second = lose(folder, "first-killed", victim=0)
     assert second.code != 0
     assert "process 0 of this run was lost" in second.err or "another task died" in second.err
     command = ("resume", "first-killed", "--quiet", "--json")

@@ -3,7 +3,6 @@
 import math
 from pathlib import Path
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +11,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array
 
 from ..._types import Key, Scalar
+from ...compiling import jit
 from ...data import Images
 from ...features import extract_batches
 from ...features.resnet import ResNetClassifier
@@ -69,7 +69,7 @@ def distort(image: Array, key: Key) -> Array:
     return jnp.where(jax.random.bernoulli(keys[1]), cut[:, ::-1], cut)
 
 
-@eqx.filter_jit
+@jit
 def _guesses(network: ResNetClassifier, images: Array) -> Array:
     one = lambda image: jnp.argmax(network.logits(to_range(image)))  # noqa: E731
     return jax.lax.map(one, images, batch_size=500)

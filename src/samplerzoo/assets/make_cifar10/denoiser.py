@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +15,7 @@ from ...backbones import Retimed, UNet
 from ...checkpoints import load_diffusers
 from ...checkpoints.saving import save_diffusers
 from ...checkpoints.scheduling import read_scheduler
+from ...compiling import jit
 from ...engine import sample
 from ...families import DDIM
 from ...model import DiffusionModel
@@ -122,14 +122,14 @@ def model(network: UNet) -> DiffusionModel:
     return DiffusionModel(Retimed(network), schedule(), (*network.config.size(), 3))
 
 
-@eqx.filter_jit
+@jit
 def draw(network: UNet, number: int, steps: int = 50) -> Float[Array, "N H W C"]:
     """The first samples of DDIM with so many steps."""
     table = DDIM(steps).table(schedule())
     return sample(table, model(network), jax.random.key(0), jnp.arange(number))
 
 
-@eqx.filter_jit
+@jit
 def _mean_loss(network: UNet, data: Data, key: Key, batches: int, size: int) -> Scalar:
     def one(n):
         rows = (n * size + jnp.arange(size)) % len(data.images)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ..._files import from_tensors, read_tensors, to_tensors, write_tensors
 from ..._types import Key, Scalar
+from ...compiling import options
 
 T = TypeVar("T")
 GAMMA = 6.94  # the average's width is a tenth of the training so far (Karras et al. 2024, eq. 124)
@@ -85,7 +86,7 @@ def stepper(task: Task, steps: int) -> Wrapped:
         average = jax.tree.map(lambda a, b: b + kept * (a - b), state.average, network)
         return State(network, average, moments, step), loss
 
-    @partial(jax.jit, donate_argnums=0)
+    @partial(jax.jit, donate_argnums=0, compiler_options=options())
     def advance(state: State, data: Data, key: Key) -> tuple[State, Scalar]:
         if steps == 1:  # XLA on CPU is slow at the gradients of convolutions inside loops
             return one(state, data, key)

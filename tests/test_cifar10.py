@@ -1,0 +1,73 @@
+"""The embedded CIFAR-10 model: it denoises, its banks are its classifiers', no data are needed."""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import samplerzoo as sz
+from cli_tools import succeed
+from samplerzoo import assets
+from samplerzoo.assets.make_cifar10 import classifier, denoiser
+from samplerzoo.assets.make_cifar10.data import labelled
+from samplerzoo.metrics import frechet_distance
+
+CLASSIFIERS = {"cifar10-resnet": assets.cifar10_resnet, "cifar10-cnn": assets.cifar10_cnn}
+TEST = Path(__file__).parents[2] / "shared" / "data" / "cifar10-test.zip"
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_the_bank_is_of_the_classifiers_in_the_package(name):
+    network = CLASSIFIERS[name]()
+    found = assets.cifar10_features().reference(name, network)
+    width = network.head.weight.shape[0]
+    assert found.features.shape == (classifier.ROWS, width)
+    assert found.moments.covariance.shape == (width, width)
+
+
+def test_all_of_it_is_small():
+    files = [path for path in assets.CIFAR10.rglob("*") if path.is_file()]
+    assert (assets.CIFAR10 / "MODEL_CARD.md") in files
+    assert sum(path.stat().st_size for path in files if "denoiser" in path.parts) < 12e6
+    assert sum(path.stat().st_size for path in files) < 18e6
+
+
+@pytest.mark.slow
+def test_samples_are_nearer_to_the_images_than_noise_is():
+    model, phi = assets.cifar10_model(), assets.cifar10_cnn()
+    bank = assets.cifar10_features().reference("cifar10-cnn", phi)
+    table = sz.DDIM(10).table(model.schedule)
+    images = sz.draw_samples(table, model, jax.random.key(0), n=128)
+    noise = jax.random.uniform(jax.random.key(1), images.shape, minval=-1)
+    found, from_noise = (
+        frechet_distance(sz.FeatureSet(sz.extract(phi, np.asarray(x))), bank)
+        for x in (images, noise)
+    )
+    assert found < 0.5 * from_noise
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_search_needs_no_images(dtype, tmp_path):
+    words = ["--family=gddim", "--steps=2", "--batch=4", "--iterations=2", "--n=20", "--out=run"]
+    succeed("search", "--model=cifar10", f"--dtype={dtype}", *words, cwd=tmp_path)
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert {row["features"] for row in result["scores"]} == set(CLASSIFIERS)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not TEST.exists(), reason=f"{TEST} (CIFAR-10's test images) is not there")
+def test_the_card_is_right_about_images_that_were_not_trained_on():
+    figures = json.loads((assets.CIFAR10 / "figures.json").read_text())
+    data = labelled(TEST)
+    rows = np.arange(0, len(data.images), 5)
+    some = type(data)(data.images[rows], data.labels[rows])
+    for name, load in CLASSIFIERS.items():
+        found = classifier.accuracy(load(), some)
+        assert abs(found - figures[name]["test_accuracy"]) < 0.03
+    network = denoiser.load(assets.CIFAR10 / "denoiser")
+    found = denoiser.measure_loss(network, jax.tree.map(jnp.asarray, some))
+    np.testing.assert_allclose(found, figures["denoiser"]["test_loss"], rtol=0.1)
