@@ -30,9 +30,13 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def in_turns(
-    benchmark, run: Callable[[], object], others: Sequence[Callable], rounds: int
+    benchmark,
+    run: Callable[[], object],
+    others: Sequence[Callable],
+    rounds: int,
+    of: Callable[[Sequence[float]], float] = min,
 ) -> tuple[float, ...]:
-    """The shortest times of `run`, which is what the benchmark reports, and of the others.
+    """The shortest times (or the medians) of `run`, which the benchmark reports, and of the others.
 
     They are called in turns, so that what else the machine does slows all alike.
     """
@@ -40,7 +44,8 @@ def in_turns(
         one()
     times = []
     benchmark.pedantic(run, setup=lambda: times.append(list(map(seconds, others))), rounds=rounds)
-    return benchmark.stats.stats.min, *(min(column) for column in zip(*times, strict=True))
+    columns = (benchmark.stats.stats.data, *zip(*times, strict=True))
+    return tuple(float(of(column)) for column in columns)
 
 
 def compiled(function: Callable, *args) -> tuple[Callable[[], Any], int, float]:

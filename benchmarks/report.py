@@ -231,7 +231,7 @@ def page(machine: Row, groups: dict[str, list[Row]]) -> str:
 Written by `python benchmarks/report.py` from what `make bench EXTRAS=dev,oracle` measured, on
 {machine["device"]}, with a load of {machine["load"]} when the run
 ended: {versions}{torch}.{gpu}{busy} Every time is the shortest of a
-few; "cores" are the CPU cores that the process could use.
+few, beside PyTorch the median of ten; "cores" are the CPU cores that the process could use.
 
 {body}
 """

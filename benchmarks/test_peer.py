@@ -1,6 +1,6 @@
 """Ours against PyTorch on the same network with the same weights and the same number of threads.
 
-Times are the shortest of calls in turns; before that both sides' results are compared.
+Times are the medians of calls in turns; before that both sides' results are compared.
 """
 
 import functools
@@ -104,7 +104,7 @@ def test_search_step(benchmark, name, family, on_cpu):
         return jax.block_until_ready(step.advance(state, key))
 
     theirs = [synchronised(peer.advance, device) for peer in peers]
-    times = in_turns(benchmark, ours, theirs, ROUNDS)
+    times = in_turns(benchmark, ours, theirs, ROUNDS, np.median)
     memory = {side: grown(side, name, family) for side in ("ours", "torch")} if on_cpu else {}
     benchmark.extra_info.update(
         network=name, family=family, steps=STEPS, batch=batch, parameters=parameters(model),
@@ -140,7 +140,7 @@ def test_network(benchmark, name, on_cpu):
         for f in (forward, pullback)
         for pair in zip(networks, xs, strict=True)
     ]
-    pull, fore, *others = in_turns(benchmark, ours[1], [ours[0], *theirs], ROUNDS)
+    pull, fore, *others = in_turns(benchmark, ours[1], [ours[0], *theirs], ROUNDS, np.median)
     best = [min(others[:2]), min(others[2:])]
     benchmark.extra_info.update(
         network=name, batch=batch, parameters=parameters(model), torch=torch.__version__,
@@ -178,7 +178,8 @@ def test_sampling(benchmark, on_cpu):
         return jax.block_until_ready(drawn(model))
 
     assert relative(ours(), theirs(x).movedim(1, -1).cpu()) < 1e-2
-    times = in_turns(benchmark, ours, [synchronised(lambda: theirs(x), device)], ROUNDS)
+    peer = synchronised(lambda: theirs(x), device)
+    times = in_turns(benchmark, ours, [peer], ROUNDS, np.median)
     benchmark.extra_info.update(
         network="ddpm-cifar10-32", steps=steps, batch=batch, torch=torch.__version__,
         samples_per_second=batch / times[0], torch_samples_per_second=batch / times[1],

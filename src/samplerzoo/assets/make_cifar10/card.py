@@ -10,7 +10,7 @@ _TEXT = """# A small CIFAR-10 model and two classifiers
 
 Trained by `python -m samplerzoo.assets.make_cifar10` on the 50,000 training images of CIFAR-10
 (A. Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009), scaled to [-1, 1].
-{test}
+{test}{trial}
 
 {rows}
 
@@ -38,6 +38,13 @@ The weights are licensed Apache-2.0, as the code. `figures.json` is written by t
 """
 
 
+_TRIAL = """
+
+**These are the networks for trying things out on a CPU, trained for {passes:.1f} passes over the
+images. Samples are patches of colour more than objects: good for seeing all commands at work, not
+for measuring samplers.** `--network even` on a GPU makes the real ones."""
+
+
 def write_card(folder: Path) -> None:
     """Write MODEL_CARD.md for the figures.json in a folder."""
     figures = json.loads((folder / "figures.json").read_text())
@@ -46,7 +53,9 @@ def write_card(folder: Path) -> None:
         cells = [_shown(part.get(name)) for part in figures.values()]
         rows.append(f"| {name.replace('_', ' ')} | " + " | ".join(cells) + " |")
     tested = any("test_loss" in part or "test_accuracy" in part for part in figures.values())
+    trial = figures.get("denoiser", {}).get("network") == "trial"
     text = _TEXT.format(
+        trial=_TRIAL.format(passes=figures["denoiser"]["images"] / 50_000) if trial else "",
         rows="\n".join(rows),
         test="Test images were used for the figures below alone." if tested else "",
         peak=denoiser.PEAK, warm=denoiser.WARM, hold=denoiser.HOLD,
