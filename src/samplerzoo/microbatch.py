@@ -46,7 +46,8 @@ def value_and_slope(
         sample, states = run_keeping(table, model, *begin(table, model, key, index))
         return sample, states, objective.features(sample)
 
-    samples, states, features = jax.lax.map(jax.vmap(forth), indices)
+    # The states lie as the loops meet them, (K, samples, ...): turning them would copy them.
+    samples, states, features = jax.lax.map(jax.vmap(forth, out_axes=(0, 1, 0)), indices)
     flat = whole(features.reshape(parts * size, -1), mesh)
     value, slope = jax.value_and_grad(lambda all: objective.distance(all[:batch]))(flat)
 
@@ -55,7 +56,8 @@ def value_and_slope(
         return pull_back(table, model, *begin(table, model, key, index), states, out, still)
 
     def step(total, part):
-        return jax.tree.map(lambda a, b: a + jnp.sum(b, 0), total, jax.vmap(back)(*part)), None
+        slopes = jax.vmap(back, (0, 0, 1, 0))(*part)
+        return jax.tree.map(lambda a, b: a + jnp.sum(b, 0), total, slopes), None
 
     slopes = split(slope.reshape(features.shape), mesh, axis=1)
     none = jax.tree.map(jnp.zeros_like, table)
