@@ -73,9 +73,8 @@ def convolve_doubled(
 
 def _folded(kernel: Float[Array, "3 ..."]) -> tuple[Float[Array, "2 ..."], ...]:
     """The weights in two neighbours of the first and of the second pixel of a doubled one."""
-    return jnp.stack([kernel[0], kernel[1] + kernel[2]]), jnp.stack(
-        [kernel[0] + kernel[1], kernel[2]]
-    )
+    first, second, third = kernel
+    return jnp.stack([first, second + third]), jnp.stack([first + second, third])
 
 
 def halve(
