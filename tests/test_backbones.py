@@ -99,6 +99,14 @@ def test_group_norm_affine(x64):
     np.testing.assert_allclose(affine, plain * scale[None, None] + offset[None, None], rtol=1e-10)
 
 
+def test_group_norm_of_a_shifted_image(x64):
+    x = jax.random.normal(jax.random.key(0), (4, 5, 12))
+    shift = 3 * jax.random.normal(jax.random.key(1), (12,))
+    norm = GroupNorm(jnp.arange(1.0, 13), jnp.arange(12.0), groups=4)
+    shifted = norm(x + shift[None, None])
+    np.testing.assert_allclose(norm(x, shift), shifted, rtol=1e-12, atol=1e-12)
+
+
 def test_time_embedding():
     found = time_embedding(jnp.asarray(7.0), 6)
     angles = 7 * np.exp(-np.log(10_000) * np.arange(3) / 3)

@@ -95,12 +95,13 @@ class Conv(eqx.Module):
         self.kernel = jax.random.uniform(key, (size, size, channels, out), minval=-1) * bound
         self.bias = jnp.zeros(out)
 
-    def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "H W D"]:
-        return convolve(x[None], self.kernel)[0] + self.bias[None, None, :]
+    def __call__(self, x: Float[Array, "H W C"], doubled: bool = False) -> Float[Array, "..."]:
+        """The image convolved, or `double(x)` for a size of 3."""
+        return self.unbiased(x, doubled) + self.bias[None, None, :]
 
-    def on_doubled(self, x: Float[Array, "H W C"]) -> Float[Array, "2*H 2*W D"]:
-        """What it makes of `double(x)`, for a size of 3."""
-        return convolve_doubled(x[None], self.kernel)[0] + self.bias[None, None, :]
+    def unbiased(self, x: Float[Array, "H W C"], doubled: bool = False) -> Float[Array, "..."]:
+        """The same without the bias."""
+        return (convolve_doubled if doubled else convolve)(x[None], self.kernel)[0]
 
 
 class HalvingConv(eqx.Module):
@@ -158,14 +159,19 @@ class GroupNorm(eqx.Module):
     groups: int = eqx.field(static=True)
     eps: float = eqx.field(static=True, default=1e-5)
 
-    def __call__(self, x: Float[Array, "... C"]) -> Float[Array, "... C"]:
+    def __call__(
+        self, x: Float[Array, "... C"], shift: Float[Array, "C"] | None = None
+    ) -> Float[Array, "... C"]:
+        """The norm of `x + shift`, which is not made: that would be one more array to keep."""
         # A reduction over groups of a few channels is slow: first every channel's, then theirs.
         pixels, wide = x.reshape(-1, x.shape[-1]), single(x.dtype)
-        mean = self._over_groups(jnp.mean(pixels.astype(wide), 0))
-        square = self._over_groups(jnp.mean(pixels.astype(wide) ** 2, 0))
+        mean, square = (jnp.mean(pixels.astype(wide) ** power, 0) for power in (1, 2))
+        shift = jnp.zeros_like(mean) if shift is None else shift.astype(wide)
+        square = self._over_groups(square + (2 * mean + shift) * shift)
+        mean = self._over_groups(mean + shift)
         variance = jnp.maximum(square - mean**2, 0)  # rounding must not make it negative
         scale = self.scale.astype(wide) * jax.lax.rsqrt(variance + self.eps)
-        offset = self.offset.astype(wide) - mean * scale
+        offset = self.offset.astype(wide) + (shift - mean) * scale
         scale, offset = scale.astype(x.dtype), offset.astype(x.dtype)
         scale, offset = checkpoint_name((scale, offset), _AFFINE)
         return (pixels * scale[None] + offset[None]).reshape(x.shape)

@@ -70,14 +70,14 @@ class ResnetBlock(eqx.Module):
 
     def __call__(self, x: Float[Array, "H W C"], e: Float[Array, "E"]) -> Float[Array, "..."]:
         act, resample = ACTIVATIONS[self.act], RESAMPLINGS[self.resampling]
-        h = activated(act, self.norm1, x)
-        h = self.conv1.on_doubled(h) if self.resampling == "up" else self.conv1(resample(h))
-        time = self.time_emb_proj(act(e))[None, None, :]
+        h, up = activated(act, self.norm1, x), self.resampling == "up"
+        h = self.conv1.unbiased(h if up else resample(h), doubled=up)
+        time, bias = self.time_emb_proj(act(e)), self.conv1.bias
         if self.scale_shift:
-            scale, shift = jnp.split(time, 2, axis=-1)
-            h = activated(act, lambda h: self.norm2(h) * (1 + scale) + shift, h)
+            scale, shift = jnp.split(time[None, None, :], 2, axis=-1)
+            h = activated(act, lambda h: self.norm2(h, bias) * (1 + scale) + shift, h)
         else:
-            h = activated(act, self.norm2, h + time)
+            h = activated(act, lambda h: self.norm2(h, bias + time), h)
         h = self.conv2(h)
         x = resample(x)
         x = x if self.conv_shortcut is None else self.conv_shortcut(x)
@@ -115,10 +115,22 @@ class Attention(eqx.Module):
 
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
         h = (x if self.group_norm is None else self.group_norm(x)).reshape(-1, x.shape[-1])
-        q, k, v = (f(h).reshape(len(h), self.heads, -1) for f in (self.to_q, self.to_k, self.to_v))
-        weights = jax.nn.softmax(jnp.einsum("qhd,khd->hqk", q * q.shape[-1] ** -0.5, k))
-        h = self.to_out(jnp.einsum("hqk,khd->qhd", weights, v).reshape(len(h), -1))
-        return (x + h.reshape(x.shape)) / self.divisor
+        width = self.to_q.bias.size // self.heads
+        scaled = jax.tree.map(lambda a: a * width**-0.5, self.to_q)  # smaller than the image is
+        q, k, v = scaled(h), self.to_k(h), self.to_v(h)
+        if self.heads == 1:  # for a third axis of size 1, XLA on CPU would copy the arrays
+            h = attend(q, k, v)
+        else:
+            split = (a.reshape(len(a), self.heads, -1) for a in (q, k, v))
+            h = jax.vmap(attend, 1, 1)(*split).reshape(len(h), -1)
+        return (x + self.to_out(h).reshape(x.shape)) / self.divisor
+
+
+def attend(
+    q: Float[Array, "pixels D"], k: Float[Array, "pixels D"], v: Float[Array, "pixels D"]
+) -> Float[Array, "pixels D"]:
+    """The means of the values, weighted by the softmax of the products."""
+    return jax.nn.softmax(q @ k.T) @ v
 
 
 class Downsample(eqx.Module):
@@ -136,7 +148,7 @@ class Upsample(eqx.Module):
     conv: Conv
 
     def __call__(self, x: Array, e: Array) -> Array:
-        return self.conv.on_doubled(x)
+        return self.conv(x, doubled=True)
 
 
 class DownBlock(eqx.Module):
