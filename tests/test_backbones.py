@@ -20,7 +20,8 @@ from samplerzoo.backbones import (
     time_embedding,
 )
 from samplerzoo.backbones.layers import activated, convolve_doubled, double, halve
-from samplerzoo.backbones.unet_blocks import norm
+from samplerzoo.backbones.unet_blocks import Attention, norm
+from samplerzoo.backbones.unet_config import UNetConfig
 from samplerzoo.compiling import jit
 
 
@@ -75,6 +76,25 @@ def test_of_a_norm_and_its_activation_the_input_alone_is_kept():
     plain, spared = bytes_of_gradient(lambda act, one, x: act(one(x))), bytes_of_gradient(activated)
     assert spared <= 12 * x.nbytes
     assert plain >= 1.5 * spared
+
+
+@pytest.mark.parametrize("width", [2, 8], ids=["four heads", "one head"])
+def test_attention_keeps_at_most_one_array_for_all_pairs_of_pixels(width):
+    """As XLA on CPU counts it: of plain autodiff's two it keeps one, other backends none."""
+    small = unets.SMALL | {"block_out_channels": [8, 8], "attention_head_dim": width}
+    layer = Attention(8, UNetConfig.from_dict(small), 2, key=jax.random.key(0))
+    x = jnp.ones((16, 16, 8))
+
+    def bytes_of_gradient(depth):
+        def run(x):
+            for _ in range(depth):
+                x = layer(x)
+            return jnp.sum(x**2)
+
+        return jit(jax.grad(run)).lower(x).compile().compiled.memory_analysis().temp_size_in_bytes
+
+    pairs = 4 * (8 // width) * 256**2
+    assert (bytes_of_gradient(8) - bytes_of_gradient(4)) / 4 < 1.3 * pairs
 
 
 def test_convolution_under_vmap():

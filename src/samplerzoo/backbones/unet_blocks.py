@@ -126,10 +126,14 @@ class Attention(eqx.Module):
         return (x + self.to_out(h).reshape(x.shape)) / self.divisor
 
 
+@jax.checkpoint
 def attend(
     q: Float[Array, "pixels D"], k: Float[Array, "pixels D"], v: Float[Array, "pixels D"]
 ) -> Float[Array, "pixels D"]:
-    """The means of the values, weighted by the softmax of the products."""
+    """The means of the values, weighted by the softmax of the products.
+
+    What there is for all pairs of pixels is made again on the way back (XLA on CPU keeps a part).
+    """
     return jax.nn.softmax(q @ k.T) @ v
 
 
