@@ -10,9 +10,11 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import safetensors.numpy
 
+import samplerzoo as sz
 from experiment import (
     BASELINES,
     RESULTS,
@@ -24,7 +26,9 @@ from experiment import (
     scored,
     searched,
 )
+from samplerzoo.cli._load import load_model
 from samplerzoo.metrics import Moments, distance_of_moments
+from samplerzoo.report import save_grid
 
 STEPS, FAMILIES = (5, 10, 20), ("rddim", "gddim")
 PAPER = {5: 0.46, 10: 0.51, 20: 0.45}  # DDSS over DDIM, FID (Watson et al. 2022, table 1)
@@ -79,6 +83,15 @@ class Experiment:
         return scored(self.root / folder, targets, *self.data, "--features", ",".join(self.spaces),
                       "--metrics", metrics, "--n", n, "--seeds", seeds, *words)  # fmt: skip
 
+    def draw_thousand(self, name: str) -> Path:
+        """A picture of 64 samples of DDPM at K = 1000."""
+        path = ROOT / self.root / "thousand.png"
+        if not path.exists():
+            model = load_model(name)
+            table = sz.DDPM(1000).table(model.schedule)
+            save_grid(path, sz.draw_samples(table, model, jax.random.key(0), 64))
+        return path
+
     def between(self, space: str) -> float:
         """FD of the test images from the training images."""
         words = (self.train, "--shape", "32x32x3", "--held-out", self.test, "--features", space)
@@ -113,9 +126,10 @@ def main() -> None:
     words = [*names["gddim", 20], "ddpm-linear", "--steps", 1000]
     last = Scores(experiment.scores("thousand", scale.thousand, words), names)
     rows += [row for row in last.rows if row["nfe"] == 1000]
-    for picture in ("samples", "curve"):
-        source = ROOT / names["gddim", 10][0] / f"{picture}.png"
-        shutil.copy(source, RESULTS / f"cifar10-{picture}.png")
+    run = ROOT / names["gddim", 10][0]
+    pictures = (run / "samples.png", run / "curve.png", experiment.draw_thousand(given.model))
+    for picture in pictures:
+        shutil.copy(picture, RESULTS / f"cifar10-{picture.name}")
     text = page(given, experiment, Scores(rows, names), last, minutes)
     (RESULTS / "cifar10.md").write_text(text)
     print(text)
@@ -214,6 +228,10 @@ Above the paper's ratio, in {label(foreign[0])}: {", ".join(missed) or "none"}.
 Distances from the training images; a distance of few samples is larger than that of many.
 
 {ends}
+
+Samples of DDPM at K = 1000:
+
+![Samples of DDPM at K = 1000](cifar10-thousand.png)
 
 ## All distances
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 import samplerzoo as sz
 from experiment import RESULTS, ROOT, interval, markdown, plus_minus, ratio
 from samplerzoo.cli._data import load_data
+from samplerzoo.cli._load import load_model
 from samplerzoo.registry import load
 
 STEPS, SEEDS, REPORT_SEED = 10, (0, 1, 2), 1000
@@ -49,7 +50,7 @@ class Study:
     """The model, the features searched and reported, and their references."""
 
     def __init__(self, given: argparse.Namespace):
-        self.n, self.model = given.n, load("models", given.model)()
+        self.n, self.model = given.n, load_model(given.model)
         data = load_data(given.data, self.model)
         names = (given.features, given.report_features)
         self.searched, self.reported = (load("features", name)() for name in names)
