@@ -33,7 +33,7 @@ from samplerzoo.testing import gaussian_model
 
 @pytest.fixture(autouse=True)
 def optax_promotes():
-    """optax's cosine decay mixes integers and floats."""
+    """optax's schedules mix integers and floats."""
     with jax.numpy_dtype_promotion("standard"):
         yield
 
@@ -109,7 +109,7 @@ def test_the_first_step_is_one_of_adam():
         jax.tree.leaves(slopes), jax.tree.leaves(subtract(state, first)), strict=True
     ):
         clear = np.abs(slope) > 1e-4
-        expected = -0.05 * np.sign(slope)
+        expected = -0.05 / 3 * np.sign(slope)  # the warm-up's first rate
         np.testing.assert_allclose(moved[clear], expected[clear], rtol=1e-2)
     assert sum(np.sum(np.abs(leaf) > 1e-4) for leaf in jax.tree.leaves(slopes)) > 8
 
@@ -179,10 +179,11 @@ def updates(gradients, **options):
     return np.array(found), state, optimiser
 
 
-def test_the_learning_rate_follows_a_cosine_to_zero():
+def test_the_learning_rate_warms_up_and_follows_a_cosine_to_zero():
     found, state, optimiser = updates(np.ones((20, 2)))
-    # Adam's step for a constant gradient is the learning rate itself.
-    expected = 0.05 * (1 + np.cos(np.pi * np.arange(20) / 20))
+    # Adam's step for a constant gradient is the learning rate itself. A third is warm-up.
+    warm, rest = 0.1 * np.arange(1, 7) / 7, 0.05 * (1 + np.cos(np.pi * np.arange(14) / 14))
+    expected = np.concatenate([warm, rest])
     np.testing.assert_allclose(-found[:, 0], expected, rtol=1e-4)
     after, _ = optimiser.update(jnp.ones(2), state)
     np.testing.assert_allclose(after, 0, atol=1e-9)

@@ -37,9 +37,10 @@ class Diverged(RuntimeError):
 
 
 def adam(iterations: int, learning_rate: float, clip: float = 1.0) -> optax.GradientTransformation:
-    """Adam with cosine decay to 0 and the gradient's global norm clipped."""
-    decay = optax.cosine_decay_schedule(learning_rate, iterations)
-    return optax.chain(optax.clip_by_global_norm(clip), optax.adam(decay))
+    """Adam with a warm-up (its first steps are long), cosine decay to 0 and clipped gradients."""
+    warm, peak = min(30, iterations // 3), learning_rate
+    rate = optax.warmup_cosine_decay_schedule(peak / (warm + 1), peak, warm, iterations)
+    return optax.chain(optax.clip_by_global_norm(clip), optax.adam(rate))
 
 
 def start(
@@ -91,8 +92,7 @@ def compile_step(
     optimiser = optax.apply_if_finite(optimiser, PATIENCE)
 
     def advance(state, key, family, model, objective):
-        own = jax.random.fold_in(key, state.step)
-        schedule = model.schedule
+        own, schedule = jax.random.fold_in(key, state.step), model.schedule
         table, back = jax.vjp(lambda p: eqx.combine(p, family).table(schedule), state.parameters)
         still = ~_moves(table, back)
         kid, slope = value_and_slope(objective, table, model, own, batch, microbatch, mesh, still)
