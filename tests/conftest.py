@@ -1,6 +1,7 @@
 """Every test runs with shapes and dtypes checked and with warnings as errors."""
 
 import os
+import signal
 import tempfile
 
 import jax
@@ -8,6 +9,9 @@ import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# What a shell starts in the background ignores Ctrl-C, and so would the programs that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The features of data that tests compute are kept for the session.
 CACHE = tempfile.TemporaryDirectory(prefix="samplerzoo-tests-", ignore_cleanup_errors=True)
