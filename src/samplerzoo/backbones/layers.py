@@ -19,6 +19,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from .._types import Key
+from . import winograd
 
 _PLAIN = ("NHWC", "HWIO", "NHWC")
 _SWAPPED = ("NHWC", "HWOI", "NHWC")
@@ -31,6 +32,8 @@ def _apply(x: Array, kernel: Array, stride: int, pads, layout=_PLAIN) -> Array:
 
 @partial(jax.custom_jvp, nondiff_argnums=(2, 3))
 def _convolve(x: Array, kernel: Array, stride: int, pads) -> Array:
+    if pads == "SAME" and winograd.is_faster(x, kernel):
+        return winograd.convolve_tiles(x, kernel)
     return _apply(x, kernel, stride, pads)
 
 
