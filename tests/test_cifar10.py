@@ -48,13 +48,25 @@ def test_samples_are_nearer_to_the_images_than_noise_is():
     assert found < 0.5 * from_noise
 
 
+def search(folder, *words):
+    """FD by sampler and features, of a search with the embedded model and features."""
+    words = ["--model=cifar10", "--family=gddim", "--batch=16", *words, "--out=run"]
+    succeed("search", *words, cwd=folder)
+    rows = json.loads((folder / "run" / "result.json").read_text())["rows"]
+    assert {row["features"] for row in rows} == set(CLASSIFIERS)
+    return {(row["sampler"], row["features"]): row["fd"] for row in rows}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_search_needs_no_images(dtype, tmp_path):
-    words = ["--family=gddim", "--steps=2", "--batch=4", "--iterations=2", "--n=20", "--out=run"]
-    succeed("search", "--model=cifar10", f"--dtype={dtype}", *words, cwd=tmp_path)
-    result = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert {row["features"] for row in result["rows"]} == set(CLASSIFIERS)
+def test_a_short_search_without_images_finds_a_better_sampler(tmp_path):
+    fd = search(tmp_path, "--steps=5", "--iterations=20", "--n=200")
+    for features in CLASSIFIERS:
+        assert fd["gddim", features] < 0.8 * fd["ddim-linear", features]
+
+
+@pytest.mark.slow
+def test_a_search_in_half_precision(tmp_path):
+    search(tmp_path, "--dtype=bfloat16", "--steps=2", "--iterations=2", "--n=20")
 
 
 @pytest.mark.slow

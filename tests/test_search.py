@@ -189,6 +189,16 @@ def test_the_learning_rate_warms_up_and_follows_a_cosine_to_zero():
     np.testing.assert_allclose(after, 0, atol=1e-9)
 
 
+def test_the_warm_up_of_a_long_search_takes_30_steps():
+    optimiser = adam(300, 0.1)
+    state, found = optimiser.init(jnp.zeros(1)), []
+    for _ in range(32):
+        update, state = optimiser.update(jnp.ones(1), state)
+        found.append(-update[0])
+    np.testing.assert_allclose(found[:30], 0.1 * np.arange(1, 31) / 31, rtol=1e-4)
+    np.testing.assert_allclose(found[30:], 0.1, rtol=1e-3)
+
+
 def test_the_gradient_is_clipped_by_its_norm():
     """Adam alone would forget the scale, but not the ratio of two gradients."""
     huge, _, _ = updates([[3e6, 4e6], [0.3, 0.4], [0.0, 0.1]])
