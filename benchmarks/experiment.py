@@ -100,8 +100,8 @@ class Scores(NamedTuple):
         return plus_minus(*self._ratio(name, steps, features))
 
     def gains(self, features: str) -> str:
-        """In how many kinds of searches, and in which not, FD is surely below DDIM's."""
-        lost = [k for k in self.searches if sum(self._ratio(*k, features)) >= 1]
+        """How many kinds of searches have FD below DDIM's (of one seed, none), and which not."""
+        lost = [k for k in self.searches if not sum(self._ratio(*k, features)) < 1]
         total, names = len(self.searches), ", ".join(f"{name} at K = {k}" for name, k in lost)
         return f"{total - len(lost)} of {total}" + (f" (not {names})" if lost else "")
 

@@ -130,6 +130,14 @@ LARGEST: Columns = {
     "a waiting sample takes, MB": field("megabytes_a_waiting_sample"),
     "largest batch, micro-batches of 2": text("largest_with_microbatches_of_2"),
 }
+PROGRAM: Columns = {
+    "family": text("family"),
+    "K": text("steps"),
+    "cores": text("cores"),
+    "all, s": field("seconds"),
+    "of it the iterations, s": field("search_seconds"),
+    "FD over DDIM's": field("fd_over_ddim"),
+}
 METRIC: Columns = {
     "metric": text("metric"),
     "cores": text("cores"),
@@ -208,6 +216,7 @@ def page(machine: Row, groups: dict[str, list[Row]]) -> str:
         "with each; `make bench` on a machine with a GPU times them at full size."
     )  # fmt: skip
     sections = {
+        "The default search": f"{WHOLE}\n\n" + table(groups.get("the default search", []), PROGRAM),
         "A search step": f"{LIMIT}\n\n{gddim_memory(steps)}\n\n{PLOTS if steps else ''}\n\n"
         + by_workload(steps, STEP),
         "A search step by micro-batches": by_workload(divided, STEP),
@@ -247,6 +256,8 @@ PEERS = """The same step written in PyTorch with diffusers' UNet2DModel, channel
 checkpoint a step, on the same weights with as many threads; loss and gradient agree to 1e-3 on the
 same noise (asserted before timing). Memory is the growth of a process of its own, over two steps,
 from when its network is loaded and its step compiled."""
+WHOLE = """`samplerzoo search --family FAMILY` on the embedded digits: a process that compiles,
+searches, scores 10,000 samples of each sampler in the features of two networks and draws."""
 METRICS = """On the same float32 features, which are counted on no side; scores agree (asserted).
 Ours are the mean of two calls, before and after the others."""
 BATCH = """From XLA's analysis of the full-size program for CPUs at two batch sizes; on a GPU the

@@ -1,9 +1,11 @@
-"""The main promise, at full size: the defaults search a much better sampler in about a minute."""
+"""The main promise, at full size: the defaults search a much better sampler.
+
+That it takes about a minute is for `pytest benchmarks/test_program.py` to show.
+"""
 
 import json
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -13,12 +15,10 @@ from PIL import Image
 @pytest.mark.slow
 @pytest.mark.parametrize(("family", "share"), [("rddim", 1 / 3), ("gddim", 1 / 6)])
 def test_defaults(family, share, tmp_path):
-    start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "samplerzoo", "search", "--family", family, "--json", "--quiet"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    took = time.monotonic() - start
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     fd = {(row["sampler"], row["features"]): row["fd"] for row in result["rows"]}
@@ -32,4 +32,3 @@ def test_defaults(family, share, tmp_path):
         pixels = np.asarray(Image.open(tmp_path / result["run"] / picture))
         assert pixels.shape[0] > 300
         assert pixels.std() > 20
-    assert took < 90, f"{took:.0f} s"
