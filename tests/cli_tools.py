@@ -3,15 +3,13 @@
 import os
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 PROGRAM = (sys.executable, "-m", "samplerzoo")
 # Compiled programs are kept between the subprocesses of one session: they give the same bytes.
-CACHE = tempfile.TemporaryDirectory(prefix="samplerzoo-tests-", ignore_cleanup_errors=True)
 ENVIRONMENT = os.environ | {
-    "JAX_COMPILATION_CACHE_DIR": CACHE.name,
+    "JAX_COMPILATION_CACHE_DIR": os.environ["SAMPLERZOO_TESTS"],
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
 }
@@ -45,6 +43,8 @@ TOY = (
     "--report-features=python:toys:other_features",
 )
 TINY = ("--batch=8", "--iterations=30", "--n=64", "--steps=3")
+# The documents' searches in small; everywhere the same, so that compiled programs are found again.
+SMALL = ("--batch=8", "--iterations=4", "--n=64", "--quiet")
 FILES = {
     "config.toml",
     "log.jsonl",

@@ -13,6 +13,11 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # What a shell starts in the background ignores Ctrl-C, and so would the programs that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What workers share is in a folder of the process that began them.
+if "SAMPLERZOO_TESTS" not in os.environ:
+    SHARED = tempfile.TemporaryDirectory(prefix="samplerzoo-tests-", ignore_cleanup_errors=True)
+    os.environ["SAMPLERZOO_TESTS"] = SHARED.name
+
 # The features of data that tests compute are kept for the session.
 CACHE = tempfile.TemporaryDirectory(prefix="samplerzoo-tests-", ignore_cleanup_errors=True)
 os.environ["SAMPLERZOO_CACHE"] = CACHE.name

@@ -9,14 +9,11 @@ from pathlib import Path
 import jax
 import pytest
 
-from cli_tools import ENVIRONMENT
+from cli_tools import ENVIRONMENT, SMALL
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SMALL = {
-    "search": ["--iterations", "2", "--batch", "8", "--n", "50", "--quiet"],
-    "evaluate": ["--n", "50", "--steps", "3", "--seeds", "0", "--quiet"],
-}
+SHORT = {"search": SMALL, "evaluate": ("--n=80", "--steps=3", "--seeds=0", "--quiet")}
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -50,7 +47,7 @@ def test_shell_blocks(page, tmp_path):
         if program == "make":
             assert set(words) <= set(targets), line
         elif program == "samplerzoo":
-            command = [sys.executable, "-m", "samplerzoo", *words, *SMALL.get(words[0], [])]
+            command = [sys.executable, "-m", "samplerzoo", *words, *SHORT.get(words[0], ())]
             done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True,
                                   check=False, env=ENVIRONMENT)  # fmt: skip
             assert done.returncode == 0, f"{line}: {done.stderr}"

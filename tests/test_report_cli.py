@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import hub_server
-from cli_tools import TINY, contents, fail, succeed, write_toys
+from cli_tools import SMALL, TINY, contents, fail, succeed, write_toys
 from report_page import check_page
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 PAGE = Path(__file__).parent.parent / "docs" / "reports.md"
-SMALL = {
-    "search": ["--batch=8", "--iterations=4", "--n=64", "--quiet"],
-    "evaluate": ["--n=80", "--seeds=0,1", "--metrics=fd,precision-recall", "--quiet"],
+SHORT = {
+    "search": SMALL,
+    "evaluate": ("--n=80", "--seeds=0,1", "--metrics=fd,precision-recall", "--quiet"),
 }
 VECTORS = """
 def vector_model():
@@ -40,7 +40,7 @@ def digits(tmp_path_factory):
     folder, done = tmp_path_factory.mktemp("report"), []
     for line in re.findall(r"^\$ samplerzoo (.*)$", PAGE.read_text(), re.MULTILINE):
         words = shlex.split(line)
-        done.append(succeed(*words, *SMALL.get(words[0], []), cwd=folder))
+        done.append(succeed(*words, *SHORT.get(words[0], ()), cwd=folder))
     return folder, [one for one in done if one.out.endswith(".html\n")]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.stats
+import scipy.special
 
 from ..report.scores import decimals, interval
 
@@ -114,5 +114,5 @@ def _cell(values: Sequence[float], errors: Sequence[float], digits: int) -> str:
     if not values:
         return NONE
     found = interval(values)
-    half = float(scipy.stats.norm.ppf(0.975)) * errors[0] if len(errors) == 1 else found.half
+    half = float(scipy.special.ndtri(0.975)) * errors[0] if len(errors) == 1 else found.half
     return f"{found.mean:.{digits}f}" + ("" if half is None else f" ± {half:.{digits}f}")

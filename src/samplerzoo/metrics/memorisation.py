@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Float
 
 from ._check import Lacking
@@ -65,9 +64,11 @@ def _to_nearest(points: Float[np.ndarray, "N d"], train: FeatureSet) -> Float[np
 
 def _rank(ours: Float[np.ndarray, "N"], theirs: Float[np.ndarray, "M"]) -> tuple[float, float]:
     """P(ours < theirs) and its z value under equal distributions (Mann and Whitney 1947)."""
+    from scipy.stats import rankdata  # takes half a second to import
+
     n, m = len(ours), len(theirs)
     both = np.concatenate([ours, theirs])
-    ranks = scipy.stats.rankdata(both)
+    ranks = rankdata(both)
     auc = 1 - (np.sum(ranks[:n]) - n * (n + 1) / 2) / (n * m)
     ties = np.unique(both, return_counts=True)[1].astype(float)
     total = n + m

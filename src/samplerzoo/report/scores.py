@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
+import scipy.special
 
 from .facts import Facts, Row
 
@@ -38,7 +38,7 @@ def interval(values: Sequence[float]) -> Interval:
     mean, count = float(np.mean(values)), len(values)
     if count < 2 or not math.isfinite(mean):
         return Interval(mean, None, count)
-    half = scipy.stats.t.ppf(0.975, count - 1) * np.std(values, ddof=1) / count**0.5
+    half = scipy.special.stdtrit(count - 1, 0.975) * np.std(values, ddof=1) / count**0.5
     return Interval(mean, float(half), count)
 
 
