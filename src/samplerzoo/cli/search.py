@@ -67,7 +67,7 @@ DEFAULTS = {
               type=click.Choice(["float32", "bfloat16"]),
               help="Of the network's arithmetic; all else is float32.")  # fmt: skip
 @click.option("--iterations", default=300, show_default=True, help="Steps of the optimiser.")
-@click.option("--learning-rate", default=0.03, show_default=True, help="Adam's first rate.")
+@click.option("--learning-rate", default=0.03, show_default=True, help="Adam's highest rate.")
 @click.option("--n", default=10_000, show_default=True, help="Samples scored at the end.")
 @click.option("--seed", default=0, show_default=True, help="Of the search and of the report.")
 @click.option("--checkpoint-every", default=5.0, show_default=True, metavar="SECONDS",
