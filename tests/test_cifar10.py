@@ -66,7 +66,8 @@ def test_a_short_search_without_images_finds_a_better_sampler(tmp_path):
 
 @pytest.mark.slow
 def test_a_search_in_half_precision(tmp_path):
-    search(tmp_path, "--dtype=bfloat16", "--steps=2", "--iterations=2", "--n=20")
+    fd = search(tmp_path, "--dtype=bfloat16", "--steps=2", "--iterations=2", "--n=20")
+    assert np.isfinite(list(fd.values())).all()
 
 
 @pytest.mark.slow
