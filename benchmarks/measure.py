@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from samplerzoo import DiffusionModel
-from samplerzoo.compiling import jit
+from samplerzoo.core.compiling import jit
 
 STATUS = Path("/proc/self/status")
 

@@ -19,7 +19,7 @@ import pytest
 from measure import bare, cores, in_turns
 from peers import sides
 from samplerzoo import DDIM, sample
-from samplerzoo.engine import draw
+from samplerzoo.core.engine import draw
 from workloads import parameters
 
 torch = pytest.importorskip("torch", reason="needs the oracle extra (torch, diffusers)")

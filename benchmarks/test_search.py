@@ -26,8 +26,8 @@ from samplerzoo import (
     free_parameters,
     sample,
 )
+from samplerzoo.core.optimise import compile_step, start
 from samplerzoo.features import Pixels
-from samplerzoo.search import compile_step, start
 from workloads import WORKLOADS, model_of, parameters
 
 FAMILIES = {
@@ -69,7 +69,7 @@ def describe(benchmark, name, family, steps, model, batch, on_cpu, **more):
 
 
 def search_step(family, model, batch, microbatch=None):
-    """A step of `samplerzoo.search`, ready to run, and its analysis."""
+    """A step of `samplerzoo.core.optimise`, ready to run, and its analysis."""
     reference = jax.random.normal(jax.random.key(1), (64, *model.shape))
     objective = Objective(Pixels(), Polynomial(), reference.reshape(len(reference), -1))
     optimiser = optax.adam(1e-3)

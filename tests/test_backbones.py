@@ -22,7 +22,7 @@ from samplerzoo.backbones import (
 from samplerzoo.backbones.layers import activated, convolve_doubled, double, halve
 from samplerzoo.backbones.unet_blocks import Attention, norm
 from samplerzoo.backbones.unet_config import UNetConfig
-from samplerzoo.compiling import jit
+from samplerzoo.core.compiling import jit
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])

@@ -11,8 +11,8 @@ import safetensors.numpy
 
 import torch_files
 from samplerzoo import DDIM, sample
-from samplerzoo.checkpoints import inspect_config, load_diffusers, load_openai
-from samplerzoo.checkpoints.scheduling import read_scheduler
+from samplerzoo.formats import inspect_config, load_diffusers, load_openai
+from samplerzoo.formats.scheduling import read_scheduler
 from unets import SCHEDULER, SMALL, random_unet, save_model, torch_state
 
 WEIGHTS = "diffusion_pytorch_model"

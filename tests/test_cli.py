@@ -454,7 +454,7 @@ def test_evaluate_refuses_runs_on_different_models(toys, digits, tmp_path):
 def test_a_plugin_is_searched_listed_and_evaluated(tmp_path):
     code = (
         "from samplerzoo import DDIM\n"
-        "from samplerzoo.families import AbstractFamily\n"
+        "from samplerzoo.core.families import AbstractFamily\n"
         "class Mine(AbstractFamily):\n"
         "    ddim: DDIM\n"
         "    def __init__(self, steps, times='linear', eta: 'float' = 0.5):\n"

@@ -8,8 +8,8 @@ import pytest
 
 from networks import conv_model
 from samplerzoo import GDDIM, RDDIM, Linear, Objective, free_parameters, sample, start
+from samplerzoo.core.optimise import compile_step
 from samplerzoo.features import Pixels
-from samplerzoo.search import compile_step
 
 SAMPLES = 16
 STATE = SAMPLES * 32 * 32 * 3 * 4  # bytes

@@ -13,7 +13,7 @@ from hypothesis import given, settings, strategies as st
 from PIL import Image
 
 from samplerzoo.data import Images, read
-from samplerzoo.report import is_image, save_curve, save_grid, save_samples, tile
+from samplerzoo.reports import is_image, save_curve, save_grid, save_samples, tile
 
 GREY, COLOUR = (8, 6, 1), (8, 6, 3)
 

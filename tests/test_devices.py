@@ -28,7 +28,7 @@ import equinox as eqx, jax, jax.numpy as jnp
 jax.config.update("jax_enable_x64", True)
 from networks import conv_model
 from samplerzoo import GDDIM, Objective, Polynomial, draw_samples, value_and_slope
-from samplerzoo.devices import all_devices
+from samplerzoo.core.devices import all_devices
 from samplerzoo.features import Pixels
 
 model = conv_model(size=8, width=8, depth=1)

@@ -18,7 +18,7 @@ from samplerzoo import (
     run,
     sample,
 )
-from samplerzoo.engine import draw
+from samplerzoo.core.engine import draw
 from samplerzoo.testing import gaussian_model
 from schedules import MAKERS
 

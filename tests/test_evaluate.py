@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from cli_tools import TOY, begin, end, fail, succeed, write_toys
 from samplerzoo.cli._evaluation import ROWS, open_evaluation
 from samplerzoo.cli._tables import csv_table, markdown_table, text_table
-from samplerzoo.evaluate import lacks
 from samplerzoo.metrics import FeatureSet, Moments
 from samplerzoo.metrics.builtin import fd
+from samplerzoo.runs.scores import lacks
 
 WHERE = (TOY[0], TOY[1], "--n=16", "--quiet")
 

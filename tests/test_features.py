@@ -14,7 +14,7 @@ import safetensors.numpy
 from PIL import Image
 
 import extractors
-from samplerzoo.compiling import jit
+from samplerzoo.core.compiling import jit
 from samplerzoo.features import (
     Inception,
     ViT,

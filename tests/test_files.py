@@ -16,8 +16,11 @@ import tomli_w
 from hypothesis import example, given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
 
-from samplerzoo._files import digest, from_tensors, read_tensors, to_tensors, write, write_tensors
-from samplerzoo.artifact import (
+from samplerzoo.cli._common import numbers, pairs
+from samplerzoo.core.families import DDIM, GDDIM, free_parameters
+from samplerzoo.core.optimise import adam, start
+from samplerzoo.files import digest, from_tensors, read_tensors, to_tensors, write, write_tensors
+from samplerzoo.runs.store import (
     MAX_SEED,
     TIMES,
     Config,
@@ -33,9 +36,6 @@ from samplerzoo.artifact import (
     save_sampler,
     type_name,
 )
-from samplerzoo.cli._common import numbers, pairs
-from samplerzoo.families import DDIM, GDDIM, free_parameters
-from samplerzoo.search import adam, start
 from samplerzoo.testing import SCHEDULES
 
 quick = settings(deadline=None, max_examples=60)

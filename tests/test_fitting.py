@@ -17,8 +17,8 @@ from samplerzoo import (
     free_parameters,
     start,
 )
+from samplerzoo.core.memory import SHARE, TooLarge, _on_machine, free_memory, largest
 from samplerzoo.features import Pixels
-from samplerzoo.fitting import SHARE, TooLarge, _on_machine, free_memory, largest
 
 
 class Program(NamedTuple):

@@ -15,7 +15,7 @@ import safetensors
 import safetensors.numpy
 
 import torch_files as t
-from samplerzoo.checkpoints import read_weights
+from samplerzoo.formats import read_weights
 
 _rng = np.random.default_rng(0)
 TENSORS = {

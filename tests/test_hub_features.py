@@ -12,8 +12,8 @@ import safetensors.numpy
 import extractors
 import hub_server
 import torch_files
-from samplerzoo._files import digest
 from samplerzoo.features import Inception, ViT
+from samplerzoo.files import digest
 from samplerzoo.hub.features import INCEPTION
 
 DINOV2, CLIP = "facebook/dinov2-small", "openai/clip-vit-large-patch14-336"
@@ -21,7 +21,7 @@ DINOV2, CLIP = "facebook/dinov2-small", "openai/clip-vit-large-patch14-336"
 # Arguments: factories by name, the SHA-256 to pin for each, or none.
 SCRIPT = """
 import json, sys
-from samplerzoo._files import digest
+from samplerzoo.files import digest
 from samplerzoo.hub import features
 
 for name, sha256 in json.loads(sys.argv[1]):

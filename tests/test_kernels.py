@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from samplerzoo import RBF, Linear, Objective, Polynomial, RationalQuadratic, mmd
-from samplerzoo.kernels import across, mean_gram, within
+from samplerzoo.core.kernels import across, mean_gram, within
 
 
 def square(x, y):

@@ -28,9 +28,9 @@ from samplerzoo.assets.make_cifar10.loop import (
     train,
 )
 from samplerzoo.backbones import Dense, UNet
-from samplerzoo.checkpoints import load_diffusers
-from samplerzoo.checkpoints.saving import save_diffusers, torch_state
 from samplerzoo.features.resnet import ResNetClassifier
+from samplerzoo.formats import load_diffusers
+from samplerzoo.formats.saving import save_diffusers, torch_state
 from samplerzoo.references import Bank
 from unets import SCHEDULER, SMALL, random_unet
 

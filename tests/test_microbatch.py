@@ -24,7 +24,7 @@ from samplerzoo import (
     sample,
     value_and_slope,
 )
-from samplerzoo.devices import divide
+from samplerzoo.core.devices import divide
 from samplerzoo.features import Pixels
 
 FAMILIES = {

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from samplerzoo import DDIM, DDPM, DiffusionModel, DiscreteVP, Times, run
-from samplerzoo.engine import draw
+from samplerzoo.core.engine import draw
 
 torch = pytest.importorskip("torch", reason="the oracle extra (torch, diffusers) is not installed")
 with warnings.catch_warnings():

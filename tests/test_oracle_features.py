@@ -11,9 +11,9 @@ import pytest
 
 import extractors
 from fidelity_oracle import ask
-from samplerzoo._files import read_tensors
 from samplerzoo.features import Inception, ViT
 from samplerzoo.features.resizing import LEVELS, resize
+from samplerzoo.files import read_tensors
 
 pytestmark = pytest.mark.oracle
 REASON = "the oracle extra (torch, transformers) is not installed"

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from samplerzoo.backbones import UNet
-from samplerzoo.checkpoints import PRESETS, load_openai
-from samplerzoo.checkpoints.openai_flags import read_flags
+from samplerzoo.formats import PRESETS, load_openai
+from samplerzoo.formats.openai_flags import read_flags
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

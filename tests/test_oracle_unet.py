@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from samplerzoo.backbones import UNet
-from samplerzoo.checkpoints import inspect_config, load_diffusers, read_weights
-from samplerzoo.checkpoints.scheduling import read_scheduler
-from samplerzoo.checkpoints.weights import fill
+from samplerzoo.formats import inspect_config, load_diffusers, read_weights
+from samplerzoo.formats.scheduling import read_scheduler
+from samplerzoo.formats.weights import fill
 from unets import SCHEDULER
 
 torch = pytest.importorskip("torch", reason="the oracle extra (torch, diffusers) is not installed")

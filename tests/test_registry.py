@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from cli_tools import write_plugin
-from samplerzoo.families import AbstractFamily
+from samplerzoo.core.families import AbstractFamily
 from samplerzoo.registry import GROUPS, RegistryError, entries, load, origin, resolve
 
 
@@ -33,7 +33,7 @@ def test_listing_imports_nothing():
         "import sys; from samplerzoo.registry import GROUPS, entries\n"
         "names = [name for group in GROUPS for name in entries(group)]\n"
         "assert 'rddim' in names and 'digits' in names\n"
-        "print({'jax', 'numpy', 'equinox', 'samplerzoo.families'} & set(sys.modules))"
+        "print({'jax', 'numpy', 'equinox', 'samplerzoo.core.families'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -9,12 +9,12 @@ import pytest
 
 from report_facts import BASELINES, make_drawn, make_facts, make_rows, make_run
 from report_page import check_page
-from samplerzoo.report.coefficients import reach_table, step_table
-from samplerzoo.report.html import Markup, join, tag
-from samplerzoo.report.page import page
-from samplerzoo.report.samples import columns, strip
-from samplerzoo.report.style import SHEET
-from samplerzoo.report.svg import linear, logarithmic, spread, stretched
+from samplerzoo.reports.coefficients import reach_table, step_table
+from samplerzoo.reports.html import Markup, join, tag
+from samplerzoo.reports.page import page
+from samplerzoo.reports.samples import columns, strip
+from samplerzoo.reports.style import SHEET
+from samplerzoo.reports.svg import linear, logarithmic, spread, stretched
 
 HOSTILE = """<script>alert("1")</script>'"><img src=x onerror=alert(1)>&amp;</style>\N{RLO}"""
 

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 
 from report_facts import make_run
-from samplerzoo._files import digest
-from samplerzoo.artifact import Config
 from samplerzoo.cli.search import _config, search
-from samplerzoo.report.cost import duration
-from samplerzoo.report.facts import Row
-from samplerzoo.report.provenance import search_command
-from samplerzoo.report.reading import (
+from samplerzoo.files import digest
+from samplerzoo.reports.cost import duration
+from samplerzoo.reports.facts import Row
+from samplerzoo.reports.provenance import search_command
+from samplerzoo.reports.reading import (
     check_alike,
     evaluation_rows,
     finished,
@@ -24,6 +23,7 @@ from samplerzoo.report.reading import (
     recorded,
     run_rows,
 )
+from samplerzoo.runs.store import Config
 
 GIVEN = {"data": "digits", "features": "digits-cnn", "report_features": "digits-mlp"}
 ROW = {"sampler": "ddim-linear", "nfe": 5, "features": "f", "fd": 1.5, "n": 64, "seed": 0}

@@ -7,10 +7,10 @@ import pytest
 import scipy.stats
 from hypothesis import given, strategies as st
 
-from samplerzoo.report.facts import Row
-from samplerzoo.report.scores import Scores, Spaces, apart, interval, summarise
-from samplerzoo.report.standing import standings
-from samplerzoo.report.verdict import judge, listed
+from samplerzoo.reports.facts import Row
+from samplerzoo.reports.scores import Scores, Spaces, apart, interval, summarise
+from samplerzoo.reports.standing import standings
+from samplerzoo.reports.verdict import judge, listed
 
 BOTH = Spaces(("unseen",), ("seen",))
 

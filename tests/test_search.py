@@ -27,7 +27,7 @@ from samplerzoo import (
     sample,
     start,
 )
-from samplerzoo.search import PATIENCE, compile_step, descend, skipped
+from samplerzoo.core.optimise import PATIENCE, compile_step, descend, skipped
 from samplerzoo.testing import gaussian_model
 
 

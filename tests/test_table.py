@@ -18,7 +18,7 @@ from samplerzoo import (
     marginals,
     run,
 )
-from samplerzoo.engine import draw
+from samplerzoo.core.engine import draw
 from schedules import MAKERS
 
 

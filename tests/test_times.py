@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 
 from samplerzoo import DDIM, DDPM, GDDIM, RDDIM, Times
-from samplerzoo.families import STRIDES
+from samplerzoo.core.families import STRIDES
 
 FAMILIES = (DDPM, DDIM, RDDIM, GDDIM)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 from samplerzoo.backbones import convolve
 from samplerzoo.backbones.winograd import convolve_tiles, is_faster
-from samplerzoo.compiling import jit
+from samplerzoo.core.compiling import jit
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 

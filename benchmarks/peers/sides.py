@@ -36,7 +36,7 @@ def our_model(config: dict, weights: dict | None = None):
     import jax
 
     from samplerzoo.backbones import UNet
-    from samplerzoo.checkpoints.weights import fill
+    from samplerzoo.formats.weights import fill
     from workloads import model_of
 
     network = UNet.from_config(config, key=jax.random.key(0))
@@ -48,8 +48,8 @@ def our_model(config: dict, weights: dict | None = None):
 def our_search(model, family: str, steps: int, batch: int, found: np.ndarray, optimiser):
     """Our search's first state and its compiled step."""
     from samplerzoo import GDDIM, RDDIM, Objective, Polynomial, free_parameters
+    from samplerzoo.core.optimise import compile_step, start
     from samplerzoo.features import Pixels
-    from samplerzoo.search import compile_step, start
 
     member = {"rddim": RDDIM, "gddim": GDDIM}[family](steps)
     state = start(member, free_parameters(member), optimiser)

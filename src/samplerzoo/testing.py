@@ -13,16 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from .core.engine import run
+from .core.families import STRIDES, AbstractFamily
+from .core.kernels import AbstractKernel
+from .core.model import DiffusionModel
+from .core.schedule import EDM, AbstractSchedule, CosineVP, DiscreteVP, LinearVP, RectifiedFlow
+from .core.table import StepTable
 from .data import Images
-from .engine import run
-from .evaluate import make_table
-from .families import STRIDES, AbstractFamily
-from .kernels import AbstractKernel
 from .metrics import FeatureSet, Metric
-from .model import DiffusionModel
 from .references import Bank
-from .schedule import EDM, AbstractSchedule, CosineVP, DiscreteVP, LinearVP, RectifiedFlow
-from .table import StepTable
+from .runs.scores import make_table
 
 SCHEDULES: tuple[AbstractSchedule, ...] = (
     DiscreteVP.from_betas(np.linspace(1e-4, 0.02, 1000)),

@@ -12,14 +12,14 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from .._files import from_tensors, read_tensors
 from ..backbones import ResidualMLP
-from ..checkpoints import load_diffusers
+from ..core.model import DiffusionModel
+from ..core.schedule import DiscreteVP
 from ..features import ConvClassifier, MLPClassifier
 from ..features.resnet import ResNetClassifier
-from ..model import DiffusionModel
+from ..files import from_tensors, read_tensors
+from ..formats import load_diffusers
 from ..references import Bank
-from ..schedule import DiscreteVP
 
 FOLDER = Path(__file__).parent
 CIFAR10 = FOLDER / "cifar10"

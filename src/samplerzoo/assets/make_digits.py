@@ -19,7 +19,7 @@ import optax
 from jaxtyping import Array
 from tqdm import tqdm
 
-from .._files import to_tensors, write, write_tensors
+from ..files import to_tensors, write, write_tensors
 from . import FOLDER, NETWORKS, digits_labelled, digits_schedule, split_rows
 
 

@@ -18,7 +18,7 @@ from jax.custom_derivatives import SymbolicZero
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from .._types import Key
+from ..core.types import Key
 from . import winograd
 
 _PLAIN = ("NHWC", "HWIO", "NHWC")

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .._types import Key, Scalar, State
+from ..core.types import Key, Scalar, State
 from .layers import Dense, time_embedding
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._types import Key, Scalar
+from ..core.types import Key, Scalar
 from .layers import Conv, Dense, GroupNorm, activated, single
 from .unet_blocks import DownBlock, MidBlock, UpBlock, norm
 from .unet_config import DOWN_BLOCKS, UP_BLOCKS, UNetConfig

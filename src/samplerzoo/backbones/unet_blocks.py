@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._types import Key
+from ..core.types import Key
 from .layers import Conv, Dense, GroupNorm, HalvingConv, activated, double, halve_by_mean
 from .unet_config import UNetConfig
 

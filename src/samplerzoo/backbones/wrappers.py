@@ -7,7 +7,7 @@ import jax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Int
 
-from .._types import Scalar, State
+from ..core.types import Scalar, State
 
 
 class Retimed(eqx.Module):

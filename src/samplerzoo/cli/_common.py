@@ -103,7 +103,7 @@ def _lock(folder: Path) -> Iterator[None]:
 
 def resuming(folder: Path) -> str:
     """The command that goes on with a run."""
-    from ..artifact import resuming
+    from ..runs.store import resuming
 
     return resuming(folder)
 
@@ -180,7 +180,7 @@ def numbers(_context: click.Context, parameter: click.Parameter, value: str) -> 
 
 def check_seeds(*seeds: int) -> None:
     """Refuse seeds that stand for no series of random numbers of their own."""
-    from ..artifact import MAX_SEED
+    from ..runs.store import MAX_SEED
 
     for seed in seeds:
         if not 0 <= seed <= MAX_SEED:
@@ -207,7 +207,7 @@ def check_hashes(config, now: dict[str, str]) -> None:
 
 def construct(cls: type, what: str, fixed: dict[str, Any], options: dict[str, Any]) -> Any:
     """`cls(**fixed, **options)` with options that it does not take refused in a sentence."""
-    from ..artifact import fits, type_name
+    from ..runs.store import fits, type_name
 
     allowed = {k: p for k, p in inspect.signature(cls).parameters.items() if k not in fixed}
     for key, value in options.items():

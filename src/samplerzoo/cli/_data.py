@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
-from .._files import digest
+from ..core.model import DiffusionModel
 from ..data import Images, Range, Shape, read
+from ..files import digest
 from ..metrics import FeatureSet
-from ..model import DiffusionModel
 from ..references import (
     Bank,
     Data,

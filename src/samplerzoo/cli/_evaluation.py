@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .._files import write
+from ..files import write
 from ..references import same
 from ._tables import KEYS, Row, csv_table, markdown_table
 

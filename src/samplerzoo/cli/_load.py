@@ -13,16 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from ..artifact import Config
 from ..backbones import Rounded
-from ..families import AbstractFamily, free_parameters
+from ..core.families import AbstractFamily, free_parameters
+from ..core.kernels import AbstractKernel
+from ..core.model import DiffusionModel
+from ..core.objectives import Objective
 from ..features import load_cifar_resnet
 from ..hub import PREFIX, parse
-from ..kernels import AbstractKernel
 from ..metrics import FeatureSet
-from ..model import DiffusionModel
-from ..objective import Objective
 from ..registry import entries, load, resolve
+from ..runs.store import Config
 from ._common import call, construct, sentence
 from ._data import first_images, hashes, load_data, load_references
 
@@ -83,7 +83,7 @@ def load_run(name: str, *code: str) -> tuple[Path, Config]:
     """
     if not name.startswith(PREFIX):
         return Path(name), Config.load(Path(name))
-    from ..hub.runs import fetch_run, load_config, refuse_code
+    from ..runs.published import fetch_run, load_config, refuse_code
 
     folder = fetch_run(parse(name))
     config = load_config(folder)
@@ -100,7 +100,7 @@ def load_model(
     `openai:preset:path`; label and guidance are for class-conditional checkpoints.
     """
     if name.startswith(OPENAI):
-        from ..checkpoints import load_openai
+        from ..formats import load_openai
 
         preset, path = _openai(name)
         model = load_openai(path, preset, label, guidance)
@@ -163,7 +163,7 @@ def pinned(name: str) -> str:
 
 def _openai(name: str) -> tuple[str, Path]:
     """The preset and the file of `openai:preset:path`."""
-    from ..checkpoints import PRESETS
+    from ..formats import PRESETS
 
     preset, colon, path = name.removeprefix(OPENAI).partition(":")
     if not colon or preset not in PRESETS:

@@ -10,22 +10,10 @@ import click
 import jax
 import numpy as np
 
-from ..artifact import (
-    Config,
-    append_log,
-    cut_log,
-    load_checkpoint,
-    read_log,
-    save_checkpoint,
-    save_result,
-    save_sampler,
-)
-from ..devices import all_devices
-from ..evaluate import baselines, make_table, search_key
-from ..families import AbstractFamily
-from ..fitting import TooLarge, free_memory, largest
-from ..report import save_curve, save_samples
-from ..search import (
+from ..core.devices import all_devices
+from ..core.families import AbstractFamily
+from ..core.memory import TooLarge, free_memory, largest
+from ..core.optimise import (
     Diverged,
     SearchState,
     Step,
@@ -36,7 +24,19 @@ from ..search import (
     skipped,
     start,
 )
-from ..table import StepTable
+from ..core.table import StepTable
+from ..reports import save_curve, save_samples
+from ..runs.scores import baselines, make_table, search_key
+from ..runs.store import (
+    Config,
+    append_log,
+    cut_log,
+    load_checkpoint,
+    read_log,
+    save_checkpoint,
+    save_result,
+    save_sampler,
+)
 from ._common import Failed, phrase, resuming, sentence, stop_if_asked
 from ._load import SHOWN, Setup
 from ._processes import Crew

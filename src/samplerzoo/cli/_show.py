@@ -10,9 +10,9 @@ import click
 import numpy as np
 from tqdm import tqdm
 
-from ..evaluate import score
-from ..model import DiffusionModel
-from ..table import StepTable
+from ..core.model import DiffusionModel
+from ..core.table import StepTable
+from ..runs.scores import score
 from ._common import Failed, phrase
 from ._tables import KEYS, text_table
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.special
 
-from ..report.scores import decimals, interval
+from ..reports.scores import decimals, interval
 
 Row = Mapping[str, Any]  # a sampler's scores in one feature space with one seed
 KEYS = ("sampler", "nfe", "features", "n", "seed")

@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from ..artifact import Config, load_sampler
-from ..evaluate import make_table
-from ..families import STRIDES
+from ..core.families import STRIDES
+from ..core.model import DiffusionModel
+from ..core.table import StepTable
 from ..hub import PREFIX
-from ..model import DiffusionModel
 from ..registry import entries
-from ..table import StepTable
+from ..runs.scores import make_table
+from ..runs.store import Config, load_sampler
 from ._common import Wrong, pairs_of
 from ._load import load_family, load_run
 

@@ -69,7 +69,7 @@ def evaluate(targets, steps, baselines, n, seeds, metrics, out, form, quiet, **g
         targets = list(dict.fromkeys(os.path.normpath(target) for target in targets))
         plan = _plan(targets, given, steps, baselines, quiet)
         found, columns = _metrics(metrics, plan, n, quiet)
-        from .._files import digest
+        from ..files import digest
         from ._evaluation import open_evaluation
         from ._tables import FORMATS
 
@@ -191,9 +191,9 @@ def _metrics(
     """
     from tqdm import tqdm
 
-    from ..evaluate import METRICS, lacks
     from ..metrics import Metric
     from ..registry import load
+    from ..runs.scores import METRICS, lacks
 
     names = [word.strip() for word in words.split(",")] if words else list(METRICS)
     found, columns = {}, {space: [] for space in plan.features}
@@ -220,7 +220,7 @@ def _fill(
     evaluation: Any, plan: Plan, metrics: dict, columns: dict, n: int, seeds: list[int], quiet: bool
 ) -> None:
     """Score what is not scored yet; the bar counts network evaluations."""
-    from ..devices import all_devices
+    from ..core.devices import all_devices
     from ._show import progress, score_rows
 
     work = [(name, nfe, seed) for name, nfe in plan.samplers for seed in seeds

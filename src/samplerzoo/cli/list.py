@@ -63,11 +63,11 @@ def _error(group: str, name: str, typed: bool) -> str | None:
 def _base(group: str) -> type | None:
     """The class that a group's members derive from, where there is one."""
     if group == "families":
-        from ..families import AbstractFamily
+        from ..core.families import AbstractFamily
 
         return AbstractFamily
     if group == "kernels":
-        from ..kernels import AbstractKernel
+        from ..core.kernels import AbstractKernel
 
         return AbstractKernel
     return None

@@ -17,7 +17,7 @@ def pull(name: str, out: Path | None, quiet: bool):
     """Fetch a published run into a folder, as `sample` and `evaluate` take it."""
     with usage():
         from ..hub import parse
-        from ..hub.runs import pull as fetch
+        from ..runs.published import pull as fetch
 
         reference = parse(name)
         out = out or Path("runs") / reference.repository.partition("/")[2]

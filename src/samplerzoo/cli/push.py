@@ -20,7 +20,7 @@ def push(run: Path, name: str, private: bool, quiet: bool):
     pictures and a model card. Log in first, with `hf auth login` or HF_TOKEN.
     """
     with usage():
-        from ..hub.upload import push as publish
+        from ..publishing.upload import push as publish
 
         address = publish(run, name, private)
     click.echo(address)

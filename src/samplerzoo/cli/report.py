@@ -40,7 +40,7 @@ def report(folders: tuple[str, ...], out: Path | None, quiet: bool):
     with usage():
         text = _page(runs, evaluations, command, quiet)
     try:
-        from .._files import write
+        from ..files import write
 
         write(out, text.encode(errors="replace"))
     except OSError as error:
@@ -49,11 +49,11 @@ def report(folders: tuple[str, ...], out: Path | None, quiet: bool):
 
 
 def _page(runs: list[str], evaluations: list[str], command: str, quiet: bool) -> str:
-    from ..artifact import versions
-    from ..report import gather
-    from ..report.facts import Facts
-    from ..report.page import page
-    from ..report.reading import check_alike, finished
+    from ..reports import gather
+    from ..reports.facts import Facts
+    from ..reports.page import page
+    from ..reports.reading import check_alike, finished
+    from ..runs.store import versions
     from ._load import load_run
     from ._show import progress
 
@@ -84,7 +84,7 @@ def _page(runs: list[str], evaluations: list[str], command: str, quiet: bool) ->
 
 def _model(name: str, config):
     """The model of a run, which must still be what it was."""
-    from .._files import digest
+    from ..files import digest
     from ._load import load_model
 
     model = load_model(config.model, config.dtype, config.label, config.guidance)
@@ -98,7 +98,7 @@ def _model(name: str, config):
 
 def _data(config, model, published: bool):
     """The first images of the data, or None and why they cannot be shown."""
-    from ..report.samples import columns
+    from ..reports.samples import columns
     from ._data import first_images, load_data
 
     if published and config.data.startswith("python:"):

@@ -37,7 +37,7 @@ def resume(run: Path, microbatch, coordinator, processes, process_id, as_json: b
         folder = crew.scratch or run
         crew.share(folder, "config.toml", "checkpoint.safetensors", "result.json")
         with usage():
-            from ..artifact import Config, load_result
+            from ..runs.store import Config, load_result
 
             config, result = Config.load(folder), load_result(folder)
         if result is None:
@@ -67,7 +67,7 @@ def _go_on(folder: Path, config, size: int | str | None, crew: Crew, quiet, as_j
 def _warn_of_versions(then: dict[str, str]) -> None:
     from importlib.metadata import PackageNotFoundError
 
-    from ..artifact import versions
+    from ..runs.store import versions
 
     try:
         now = versions(*(set(then) - {"python"}))

@@ -27,9 +27,9 @@ def sample(run: Path, n: int, seed: int, out: Path):
     if not out.absolute().parent.is_dir():
         raise Wrong(f"--out is {str(out)!r}, but there is no folder {out.absolute().parent}.")
     with usage():
-        from ..artifact import load_sampler
-        from ..evaluate import draw_samples, report_key
-        from ..report import is_image, save_grid
+        from ..reports import is_image, save_grid
+        from ..runs.scores import draw_samples, report_key
+        from ..runs.store import load_sampler
         from ._load import load_model, load_run
 
         run, config = load_run(run.as_posix(), "model")
@@ -64,7 +64,7 @@ def _save_npz(path: Path, samples) -> None:
 
     import numpy as np
 
-    from .._files import write
+    from ..files import write
 
     buffer = io.BytesIO()
     np.savez_compressed(buffer, samples=samples)

@@ -114,8 +114,8 @@ def _search(crew: Crew, out: Path | None, config, as_json: bool, quiet: bool) ->
 
 def _config(given: dict):
     """The configuration, with the embedded data and features where the model is theirs."""
-    from ..artifact import Config, versions
     from ..registry import entries
+    from ..runs.store import Config, versions
 
     defaults = DEFAULTS.get(given["model"], {})
     for name in ("data", "features", "report_features"):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from .._pickle import Dialect, Global, is_size, read_pickle
+from ..pickles import Dialect, Global, is_size, read_pickle
 from .files import no_split
 from .pixels import phrase
 

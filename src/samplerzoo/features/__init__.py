@@ -1,8 +1,8 @@
 """Feature extractors: callables from one sample to a vector."""
 
-from ._extract import apply as apply, extract as extract, extract_batches as extract_batches
 from .cifar_resnet import CifarResNet as CifarResNet, load_cifar_resnet as load_cifar_resnet
 from .classifiers import ConvClassifier as ConvClassifier, MLPClassifier as MLPClassifier
+from .extraction import apply as apply, extract as extract, extract_batches as extract_batches
 from .inception import Inception as Inception
 from .pixels import Pixels as Pixels
 from .resizing import Preprocessing as Preprocessing

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._files import read_tensors
 from ..backbones.layers import convolve, halve
+from ..files import read_tensors
 from .resizing import IMAGENET, LEVELS, round_to_levels
 from .tensors import Shapes, Tensors, check, fold, norm_shapes, single, without_counts
 

@@ -4,8 +4,8 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
-from .._types import Key
 from ..backbones import Conv, Dense
+from ..core.types import Key
 
 
 class ConvClassifier(eqx.Module):

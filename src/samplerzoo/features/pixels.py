@@ -3,7 +3,7 @@
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from .._types import State
+from ..core.types import State
 
 
 class Pixels(eqx.Module):

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._files import from_tensors, read_tensors, to_tensors, write_tensors
-from .._types import Key
 from ..backbones import Conv, Dense, GroupNorm
 from ..backbones.layers import activated, halve_by_mean
+from ..core.types import Key
+from ..files import from_tensors, read_tensors, to_tensors, write_tensors
 
 GROUPS = 8
 

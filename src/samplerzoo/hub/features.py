@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from .._files import write_tensors
-from ..checkpoints import read_weights
-from ..checkpoints.diffusers import read_json
 from ..features import Inception, ViT
+from ..files import write_tensors
+from ..formats import read_weights
+from ..formats.diffusers import read_json
 from .download import cached, check, download, listing, pin
 from .reference import Reference
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import safetensors
 
-from ..checkpoints import Condition, Summary, inspect_config, load_diffusers
-from ..checkpoints.diffusers import check_condition, read_json
-from ..model import DiffusionModel
+from ..core.model import DiffusionModel
+from ..formats import Condition, Summary, inspect_config, load_diffusers
+from ..formats.diffusers import check_condition, read_json
 from .download import Listing, cached, check, download, folder_of, listing, pin
 from .errors import explained
 from .reference import PREFIX, Reference, parse

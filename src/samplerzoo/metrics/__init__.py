@@ -1,8 +1,8 @@
 """How near samples are to data: functions of two sets of features, and the registered metrics."""
 
-from ._check import Lacking as Lacking
 from .bootstrap import Interval as Interval, bootstrap as bootstrap
 from .builtin import fd as fd, kid as kid
+from .checks import Lacking as Lacking
 from .cmmd import cmmd as cmmd
 from .frechet import (
     distance_of_moments as distance_of_moments,

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._check import Lacking
+from .checks import Lacking
 from .metric import Metric
 from .sets import Points, pair
 

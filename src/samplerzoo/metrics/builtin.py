@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ._check import Lacking, pieces
+from .checks import Lacking, pieces
 from .cmmd import cmmd as _cmmd
 from .frechet import distance_of_moments, frechet_distance
 from .inception import inception_score as _inception_score

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from ._check import pieces
+from .checks import pieces
 from .sets import Points, pair
 
 SIGMA, SCALE = 10.0, 1000.0

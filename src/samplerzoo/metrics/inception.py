@@ -6,7 +6,7 @@ import numpy as np
 import scipy.special
 from jaxtyping import ArrayLike, Float
 
-from ._check import Lacking, check_features
+from .checks import Lacking, check_features
 
 
 def inception_score(

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ..kernels import Polynomial
-from ._check import Lacking, pieces
+from ..core.kernels import Polynomial
+from .checks import Lacking, pieces
 from .sets import Points, pair
 
 TILE = 1024  # rows and columns of a Gram matrix that are held at a time

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from ._check import Lacking
-from ._nearest import nearest
+from .checks import Lacking
+from .nearest import nearest
 from .sets import FeatureSet, Points, pair
 
 QUANTILE = 0.01

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from .._files import write
+from ..files import write
 
 
 @dataclass(frozen=True)

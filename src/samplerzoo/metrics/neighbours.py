@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ._check import Lacking
-from ._nearest import inside, radii
+from .checks import Lacking
+from .nearest import inside, radii
 from .sets import FeatureSet, Points, pair
 
 

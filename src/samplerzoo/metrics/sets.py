@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from ._check import Lacking, check_features, pieces
+from .checks import Lacking, check_features, pieces
 from .moments import Moments, accumulate
 
 T = TypeVar("T")

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..._files import write
-from ...report import save_grid
+from ...files import write
+from ...reports import save_grid
 from . import classifier, denoiser
 from .card import write_card
 from .data import labelled

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from ..._files import write
+from ...files import write
 from . import classifier, denoiser
 
 _TEXT = """# A small CIFAR-10 model and two classifiers

@@ -10,8 +10,8 @@ import optax
 from jax.typing import DTypeLike
 from jaxtyping import Array
 
-from ..._types import Key, Scalar
-from ...compiling import jit
+from ...core.compiling import jit
+from ...core.types import Key, Scalar
 from ...data import Images
 from ...features import extract_batches
 from ...features.resnet import ResNetClassifier

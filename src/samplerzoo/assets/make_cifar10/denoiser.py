@@ -10,16 +10,16 @@ import optax
 from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float
 
-from ..._types import Key, Scalar
 from ...backbones import Retimed, UNet
-from ...checkpoints import load_diffusers
-from ...checkpoints.saving import save_diffusers
-from ...checkpoints.scheduling import read_scheduler
-from ...compiling import jit
-from ...engine import sample
-from ...families import DDIM
-from ...model import DiffusionModel
-from ...schedule import DiscreteVP
+from ...core.compiling import jit
+from ...core.engine import sample
+from ...core.families import DDIM
+from ...core.model import DiffusionModel
+from ...core.schedule import DiscreteVP
+from ...core.types import Key, Scalar
+from ...formats import load_diffusers
+from ...formats.saving import save_diffusers
+from ...formats.scheduling import read_scheduler
 from .loop import Data, Loss, Task, cast, to_range
 
 SCHEDULER = {

@@ -16,9 +16,9 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Int, UInt8
 from tqdm import tqdm
 
-from ..._files import from_tensors, read_tensors, to_tensors, write_tensors
-from ..._types import Key, Scalar
-from ...compiling import options
+from ...core.compiling import options
+from ...core.types import Key, Scalar
+from ...files import from_tensors, read_tensors, to_tensors, write_tensors
 
 T = TypeVar("T")
 GAMMA = 6.94  # the average's width is a tenth of the training so far (Karras et al. 2024, eq. 124)

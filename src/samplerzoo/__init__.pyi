@@ -1,0 +1,63 @@
+"""The public names, and where each is defined; `samplerzoo` loads them when first used."""
+
+from .core.engine import run as run, sample as sample
+from .core.families import (
+    DDIM as DDIM,
+    DDPM as DDPM,
+    GDDIM as GDDIM,
+    RDDIM as RDDIM,
+    AbstractFamily as AbstractFamily,
+    Times as Times,
+    free_parameters as free_parameters,
+)
+from .core.kernels import (
+    RBF as RBF,
+    AbstractKernel as AbstractKernel,
+    Linear as Linear,
+    Polynomial as Polynomial,
+    RationalQuadratic as RationalQuadratic,
+    mmd as mmd,
+)
+from .core.marginals import departure as departure, marginals as marginals
+from .core.microbatch import value_and_slope as value_and_slope
+from .core.model import DiffusionModel as DiffusionModel, Estimate as Estimate
+from .core.objectives import Objective as Objective
+from .core.ode import solve_ode as solve_ode
+from .core.optimise import (
+    Diverged as Diverged,
+    SearchState as SearchState,
+    adam as adam,
+    compile_step as compile_step,
+    descend as descend,
+    finish as finish,
+    start as start,
+)
+from .core.schedule import (
+    EDM as EDM,
+    AbstractSchedule as AbstractSchedule,
+    CosineVP as CosineVP,
+    DiscreteVP as DiscreteVP,
+    LinearVP as LinearVP,
+    RectifiedFlow as RectifiedFlow,
+)
+from .core.table import StepTable as StepTable
+from .data import Images as Images, read as read
+from .features import apply as apply, extract as extract
+from .hub.models import load_model as load_model
+from .metrics import (
+    FeatureSet as FeatureSet,
+    Metric as Metric,
+    Moments as Moments,
+    bootstrap as bootstrap,
+    cmmd as cmmd,
+    density_coverage as density_coverage,
+    frechet_distance as frechet_distance,
+    inception_score as inception_score,
+    kernel_distance as kernel_distance,
+    kid_subsets as kid_subsets,
+    memorisation as memorisation,
+    precision_recall as precision_recall,
+)
+from .references import Bank as Bank, Statistics as Statistics, reference as reference
+from .runs.scores import baselines as baselines, draw_samples as draw_samples, score as score
+from .runs.store import load_sampler as load_sampler, save_sampler as save_sampler

@@ -1,0 +1,1 @@
+"""The numerics: schedules, tables, families, the engine and the search. Knows no files or names."""

@@ -1,0 +1,8 @@
+"""Parametric sampler families."""
+
+from .ddim import DDIM as DDIM
+from .ddpm import DDPM as DDPM
+from .family import AbstractFamily as AbstractFamily, free_parameters as free_parameters
+from .gddim import GDDIM as GDDIM
+from .rddim import RDDIM as RDDIM
+from .times import STRIDES as STRIDES, Times as Times

@@ -1,0 +1,42 @@
+"""DDPM (Ho, Jain, Abbeel 2020), on any sub-sequence of times."""
+
+import jax.numpy as jnp
+
+from ..schedule import AbstractSchedule
+from ..table import StepTable
+from ..types import Steps
+from .ddim import DDIM, forward
+from .family import AbstractFamily
+from .times import Times
+
+
+class DDPM(AbstractFamily):
+    """The posterior mean with fresh noise of the `posterior` (smaller) or `forward` variance.
+
+    With `per_step`, a gain on the fresh noise is a free parameter of every step. The last step
+    ends at data without noise.
+    """
+
+    mean: DDIM
+    gain: Steps | float
+    variance: str
+
+    def __init__(
+        self,
+        steps: int,
+        times: str | Times = "linear",
+        variance: str = "posterior",
+        per_step: bool = False,
+    ):
+        if variance not in ("posterior", "forward"):
+            raise ValueError(f"variance is {variance!r}; it must be posterior or forward.")
+        self.mean = DDIM(steps, times, eta=1.0)
+        self.gain = jnp.ones(steps) if per_step else 1.0
+        self.variance = variance
+
+    def table(self, schedule: AbstractSchedule) -> StepTable:
+        mean = self.mean.table(schedule)
+        fresh = mean.fresh
+        if self.variance == "forward":
+            fresh = forward(schedule, *self.mean.times(schedule.t_max)).at[-1].set(0)
+        return StepTable(mean.times, mean.clean, mean.noise, self.gain * fresh)

@@ -1,0 +1,59 @@
+"""What a sampler family is, and what of it is searched."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from ..schedule import AbstractSchedule
+from ..table import StepTable
+from ..types import Grid, Steps
+from .times import Times
+
+
+class AbstractFamily(eqx.Module):
+    """A pure function from free parameters and a noise schedule to a StepTable.
+
+    The free parameters are the floating-point array fields, unconstrained: any real values give
+    a valid table. A member is constructed as `Member(steps, times=..., **options)` and
+    reproduces a known sampler until it is searched.
+    """
+
+    @abstractmethod
+    def table(self, schedule: AbstractSchedule) -> StepTable:
+        """The sampler, as numbers."""
+
+
+def free_parameters(
+    family: AbstractFamily, times: bool = False, decoupled: bool = False
+) -> PyTree[bool]:
+    """A filter spec of what to search: every floating-point array but the times.
+
+    `times` adds the grid, `decoupled` the grid and the times told to the network. Any other
+    choice is another spec, made with `equinox.tree_at`.
+    """
+
+    def spec(node):
+        if isinstance(node, Times):
+            return eqx.tree_at(lambda t: (t.gaps, t.shift), node, (times or decoupled, decoupled))
+        return eqx.is_inexact_array(node)
+
+    return jax.tree.map(spec, family, is_leaf=lambda node: isinstance(node, Times))
+
+
+def levels(schedule: AbstractSchedule, grid: Grid) -> tuple[Steps, Steps]:
+    """`(alpha, sigma)` at the states a sampler steps to: `grid` without its first time.
+
+    The last is data itself, (1, 0), without asking the schedule for its derivative there.
+    """
+    alpha, sigma = jax.vmap(schedule.alpha)(grid[1:-1]), jax.vmap(schedule.sigma)(grid[1:-1])
+    end = jnp.ones_like(grid[:1])
+    return jnp.concatenate([alpha, end]), jnp.concatenate([sigma, 0 * end])
+
+
+def sqrt(x: Steps) -> Steps:
+    """The square root, 0 with a gradient of 0 for what is not positive."""
+    positive = x > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)

@@ -1,0 +1,57 @@
+"""GDDIM: the non-Markovian family of the DDSS paper (eq. 13-14, called GGDM there)."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..schedule import AbstractSchedule
+from ..table import StepTable
+from ..types import Steps
+from .ddim import DDIM
+from .family import AbstractFamily
+from .times import Times
+
+
+class GDDIM(AbstractFamily):
+    """`x_s ~ N(mu0 x0 + sum_u mu_u x_u, lambda^2 I)` over the last `depth` states `x_u`.
+
+    `mu[n, d]` is the weight of state `x_n` in `x_{n+1+d}`; the default depth is the whole past.
+    Fields hold differences from DDIM(eta), as RDDIM's do.
+    """
+
+    ddim: DDIM
+    mu0: Steps
+    mu: Float[Array, "K depth"]
+    sigma: Steps
+
+    def __init__(
+        self,
+        steps: int,
+        times: str | Times = "linear",
+        eta: float = 0.0,
+        depth: int | None = None,
+    ):
+        self.ddim = DDIM(steps, times, eta)
+        depth = steps if depth is None else depth
+        if not 1 <= depth <= steps:
+            raise ValueError(
+                f"depth is {depth}; it must lie between 1 and the number of steps, {steps}."
+            )
+        self.mu0 = self.sigma = jnp.zeros(steps)
+        self.mu = jnp.zeros((steps, depth))
+
+    def table(self, schedule: AbstractSchedule) -> StepTable:
+        steps, depth = self.mu.shape
+        base = self.ddim.table(schedule).to_depth(depth)
+        alpha, sigma = jax.vmap(schedule.alpha)(base.times), jax.vmap(schedule.sigma)(base.times)
+        here = jnp.hypot(alpha, sigma)
+        there = jnp.concatenate([here[1:], jnp.ones(depth, here.dtype)])
+        reached = jnp.arange(steps)[:, None] + jnp.arange(depth)[None, :]  # index of x_{n+1+d} - 1
+        mu = jnp.where(reached < steps, self.mu * there[reached] / here[:, None], 0)
+        clean = base.clean + mu * alpha[:, None]
+        return StepTable(
+            base.times,
+            clean.at[:, 0].add(self.mu0 * there[:steps]),
+            base.noise + mu * sigma[:, None],
+            base.fresh + self.sigma * there[:steps],
+        )

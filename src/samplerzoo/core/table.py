@@ -1,0 +1,54 @@
+"""A sampler is a table of numbers: one row per network evaluation."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .types import Steps
+
+
+class StepTable(eqx.Module):
+    """A fixed-budget sampler that is linear in the network's outputs.
+
+    Row n evaluates the network at state `x_n` and time `times[n]`, giving `(x0_n, eps_n)`, and
+    contributes to the next `depth` states, with fresh noise `z_n ~ N(0, I)`:
+
+        x_{n+1+d} += clean[n, d] * x0_n + noise[n, d] * eps_n      0 <= d < depth
+        x_{n+1}   += fresh[n] * z_n
+
+    `x_0 ~ N(0, sigma(t_max)^2 I)` and `x_K` is the sample. What reaches past `x_K` is ignored.
+    """
+
+    times: Steps
+    clean: Float[Array, "K depth"]
+    noise: Float[Array, "K depth"]
+    fresh: Steps
+
+    def __check_init__(self):
+        shapes = [jnp.shape(a) for a in (self.times, self.clean, self.noise, self.fresh)]
+        steps, wide = shapes[0], shapes[1]
+        if len(steps) != 1 or len(wide) != 2 or shapes != [steps, wide, wide, steps]:
+            raise ValueError(
+                "A table needs times (K,), clean (K, depth), noise (K, depth) and fresh (K,); "
+                f"these have shapes {', '.join(map(str, shapes))}."
+            )
+        if wide[0] != steps[0] or not 1 <= wide[1] <= steps[0]:
+            raise ValueError(
+                f"A table of {steps[0]} rows and a depth between 1 and {steps[0]} is needed; "
+                f"clean has shape {wide}."
+            )
+
+    @property
+    def nfe(self) -> int:
+        """The number of network evaluations, K."""
+        return self.times.shape[0]
+
+    @property
+    def depth(self) -> int:
+        """How many following states a row contributes to."""
+        return self.clean.shape[1]
+
+    def to_depth(self, depth: int) -> "StepTable":
+        """The same sampler with its rows padded by zeros to a greater depth."""
+        pad = ((0, 0), (0, depth - self.depth))
+        return StepTable(self.times, jnp.pad(self.clean, pad), jnp.pad(self.noise, pad), self.fresh)

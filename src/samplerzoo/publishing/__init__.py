@@ -1,0 +1,1 @@
+"""Publishing finished runs on the Hugging Face Hub."""

@@ -1,0 +1,121 @@
+"""The model card of a pushed sampler."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..hub.reference import PREFIX, parse
+from ..runs.store import Config
+
+_LICENCE = ("license", "license_name", "license_link")
+
+_TEXT = """{front}
+# {name}
+
+A sampler that draws from {model} with {nfe} network evaluations a sample, for a diffusion model \
+whose weights stay as they are. It was searched by gradient descent on KID through the whole \
+sampling chain (DDSS, [Watson et al., ICLR 2022](https://arxiv.org/abs/2202.05830)) with samplerzoo.
+
+| | |
+|---|---|
+{facts}
+
+![Samples of this sampler, of the baselines from the same noise, and data](samples.png)
+
+## Scores
+
+{scores}
+
+FD and KID, smaller is better. n = {n} samples a row, seed {seed}. *Searched* marks the features \
+that the search minimised KID in; a gain in these alone is over-fitting. Compare only within the \
+table: scores depend on n and on the data.
+
+## Use
+
+```sh
+samplerzoo sample {prefix}{name} --n 64 --out samples.png
+```
+
+`sampler.safetensors` holds the sampler as a table of numbers; no code is in this repository.
+
+```python
+from pathlib import Path
+
+from huggingface_hub import hf_hub_download
+from samplerzoo import load_sampler
+
+path = hf_hub_download("{name}", "sampler.safetensors")
+table, about = load_sampler(Path(path))  # times, clean, noise, fresh
+```
+"""
+
+
+def card(name: str, config: Config, result: dict[str, Any], base: dict[str, Any]) -> str:
+    """README.md of the repository `name`: a finished run's method, data, scores and use.
+
+    `config` is as it is published; `base` is the metadata of the base model's own card, whose
+    licence holds here too.
+    """
+    from huggingface_hub import ModelCardData
+
+    tags = ["samplerzoo", "diffusion", "sampler", "jax", config.family]
+    licence = {key: base[key] for key in _LICENCE if key in base}
+    on_hub = config.model.startswith(PREFIX)
+    data = ModelCardData(
+        library_name="samplerzoo",
+        base_model=parse(config.model).repository if on_hub else None,
+        pipeline_tag="unconditional-image-generation",
+        tags=tags,
+        **licence,
+    )
+    rows = result["rows"]
+    return _TEXT.format(
+        front=f"---\n{data.to_yaml().strip()}\n---",
+        name=name,
+        prefix=PREFIX,
+        model=_link(config.model),
+        nfe=result["nfe"],
+        facts="\n".join(f"| {key} | {value} |" for key, value in _facts(config, result)),
+        scores=_table(rows, result["search_features"]),
+        n=", ".join(sorted({str(row["n"]) for row in rows})),
+        seed=", ".join(sorted({str(row["seed"]) for row in rows})),
+    )
+
+
+def _link(model: str) -> str:
+    """A model's name, as a link where it is on the Hub."""
+    if not model.startswith(PREFIX):
+        return f"`{model}`"
+    from huggingface_hub import constants
+
+    name, revision = parse(model)
+    return f"[{name}]({constants.ENDPOINT}/{name}/tree/{revision})"
+
+
+def _facts(config: Config, result: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "Family", f"`{config.family}`" + _options(config.family_options)
+    yield "Network evaluations (K)", str(config.steps)
+    yield "Times", config.times
+    yield "Base model", _link(config.model)
+    yield "Data", f"`{config.data}`, SHA-256 {config.hashes.get('data', 'unknown')[:16]}..."
+    yield (
+        "Searched in",
+        f"`{config.features}`, kernel `{config.kernel}`" + _options(config.kernel_options),
+    )
+    yield "Search", f"{config.iterations} iterations of {config.batch} samples, seed {config.seed}"
+    yield "Versions", ", ".join(f"{k} {v}" for k, v in config.versions.items())
+
+
+def _options(options: dict[str, Any]) -> str:
+    return "".join(f", {key} = {value}" for key, value in options.items())
+
+
+def _table(rows: list[dict[str, Any]], searched: str) -> str:
+    """Scores as a Markdown table: a line for each sampler and feature space."""
+    metrics = [key for key in rows[0] if key not in ("sampler", "nfe", "features", "n", "seed")]
+    heads = ["Sampler", "NFE", "Features", *(metric.upper() for metric in metrics)]
+    lines = [heads, ["---"] * len(heads)]
+    for row in rows:
+        space = f"{row['features']} (searched)" if row["features"] == searched else row["features"]
+        scores = [f"{row[metric]:.4f}" for metric in metrics]
+        lines.append([row["sampler"], str(row["nfe"]), space, *scores])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,114 @@
+"""A finished run as a repository."""
+
+import dataclasses
+import json
+import re
+import tempfile
+from pathlib import Path, PurePath
+
+from ..files import read_tensors, write, write_tensors
+from ..hub import PREFIX, Reference, parse
+from ..hub.download import listing
+from ..hub.errors import explained
+from ..runs.store import Config, load_result, load_sampler, resuming
+from .card import card
+
+
+def push(run: Path, name: str, private: bool) -> str:
+    """Publish a finished run as the repository `name` and return its address.
+
+    Raises ValueError where the run is not finished, where nobody is logged in, or where the
+    repository holds something else or is public though a private one is asked for.
+    """
+    from huggingface_hub import HfApi, constants, get_token
+
+    reference = parse(name)
+    if constants.HF_HUB_OFFLINE:
+        raise ValueError("HF_HUB_OFFLINE is set; unset it to push.")
+    if get_token() is None:
+        raise ValueError(
+            "Nobody is logged in; log in with `hf auth login`, or set HF_TOKEN, as one who may "
+            "write."
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        prepare(run, reference.repository, Path(folder))
+        _check_target(reference, private)
+        with explained(reference):
+            api = HfApi()
+            api.create_repo(reference.repository, private=private or None, exist_ok=True)
+            done = api.upload_folder(
+                repo_id=reference.repository,
+                folder_path=folder,
+                commit_message="Sampler found by samplerzoo",
+            )
+    return f"{constants.ENDPOINT}/{reference.repository}/tree/{done.oid}"
+
+
+def _check_target(reference: Reference, private: bool) -> None:
+    """Refuse a repository that exists and is not for this sampler."""
+    from huggingface_hub import HfApi
+
+    with explained(reference):
+        if not HfApi().repo_exists(reference.repository):
+            return
+    found = listing(reference)
+    if "sampler.safetensors" not in found.sizes and set(found.sizes) - {".gitattributes"}:
+        raise ValueError(
+            f"{reference.repository} exists and holds something else; push to another name."
+        )
+    if private and not found.private:
+        raise ValueError(
+            f"{reference.repository} exists and is public; make it private in its settings, or "
+            "push to another name."
+        )
+
+
+def prepare(run: Path, name: str, folder: Path) -> None:
+    """Write what is published of a finished run as `name` into an empty folder.
+
+    Of paths on this machine only the last part is kept. Raises ValueError where the run is not
+    finished, or where something of this machine is left.
+    """
+    config, result = Config.load(run), load_result(run)
+    if result is None:
+        raise ValueError(f"{run} is not finished; `{resuming(run)}` finishes it.")
+    on_hub = config.model.startswith(PREFIX)
+    base = listing(parse(config.model)).card if on_hub else {}
+    public = published(config)
+    public.save(folder)
+    _, about = load_sampler(run / "sampler.safetensors")
+    tensors, metadata = read_tensors(run / "sampler.safetensors")
+    about = json.dumps(about | {"model": public.model}, sort_keys=True)
+    write_tensors(folder / "sampler.safetensors", tensors, metadata | {"about": about})
+    result = {**result, "run": name}
+    write(folder / "result.json", (json.dumps(result, indent=2) + "\n").encode())
+    for picture in result["pictures"]:
+        write(folder / PurePath(picture).name, (run / PurePath(picture).name).read_bytes())
+    write(folder / "README.md", card(name, public, result, base).encode())
+    refuse_secrets(folder, config)
+
+
+def published(config: Config) -> Config:
+    """A configuration without the paths of this machine."""
+    return dataclasses.replace(
+        config, directory=".", data=_last(config.data), model=_last(config.model)
+    )
+
+
+def _last(name: str) -> str:
+    """The last part of an absolute path; any other name as it is."""
+    return PurePath(name).name if PurePath(name).is_absolute() else name
+
+
+def refuse_secrets(folder: Path, config: Config) -> None:
+    """Refuse to publish the token, or the folders of the user and of the run's modules."""
+    from huggingface_hub import get_token
+
+    paths = [p for p in (Path.home(), Path(config.directory)) if len(p.parts) > 1]
+    secrets = {f"the path {path}": str(path) for path in paths} | {"your token": get_token() or ""}
+    for what, secret in secrets.items():
+        # Whole: the end of a web address such as .../data is not the folder /data.
+        pattern = re.compile(rb"(?<![\w.-])%b(?![\w-])" % re.escape(secret.encode()))
+        for file in folder.iterdir():
+            if secret and pattern.search(file.read_bytes()):
+                raise ValueError(f"{file.name} would publish {what}; nothing was sent.")

@@ -1,0 +1,57 @@
+"""Published runs: fetched, and trusted with nothing."""
+
+import dataclasses
+from pathlib import Path
+
+from ..files import write
+from ..hub.download import cached, check, download, folder_of, listing, pin
+from ..hub.reference import Reference
+from ..runs.store import Config
+
+FILES = ("config.toml", "sampler.safetensors", "result.json", "samples.png", "curve.png")
+_NEEDED = FILES[:2]
+
+
+def fetch_run(reference: Reference) -> Path:
+    """The folder of the cache with a published run; no request for a commit that is there."""
+    reference = pin(reference, FILES)
+    found = cached(reference, FILES)
+    if not set(_NEEDED) <= set(found):
+        sizes = listing(reference).sizes
+        if lacking := [name for name in _NEEDED if name not in sizes]:
+            raise ValueError(
+                f"{reference.repository} holds no sampler: there is no {lacking[0]} in it."
+            )
+        found = {name: download(reference, name) for name in FILES if name in sizes}
+    check(found["sampler.safetensors"])
+    return folder_of(found)
+
+
+def load_config(folder: Path) -> Config:
+    """The configuration of a fetched run; its modules are looked for in the current folder."""
+    return dataclasses.replace(Config.load(folder), directory=str(Path.cwd()))
+
+
+def refuse_code(config: Config, *parts: str) -> None:
+    """Refuse to run code that a published configuration names.
+
+    Raises ValueError for a part that is a `python:` reference.
+    """
+    for part in parts:
+        if (value := getattr(config, part)).startswith("python:"):
+            raise ValueError(
+                f"Its {part} is {value}, code on this machine, which is not run because a file "
+                "from the Hub says so; `samplerzoo pull` it, read its config.toml, and give the "
+                "folder."
+            )
+
+
+def pull(reference: Reference, out: Path) -> None:
+    """Copy a published run into a folder, which must be new or empty."""
+    fetched = fetch_run(reference)
+    config = load_config(fetched)
+    out.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        if name != "config.toml" and (fetched / name).exists():
+            write(out / name, (fetched / name).read_bytes())
+    config.save(out)
