@@ -18,10 +18,10 @@ from samplerzoo.core.compiling import jit
 from samplerzoo.features import (
     Inception,
     ViT,
-    _extract,
     apply,
     extract,
     extract_batches,
+    extraction,
     load_cifar_resnet,
 )
 from samplerzoo.features.inception import POOLS
@@ -250,19 +250,19 @@ class OnDisk:
 
 @pytest.fixture
 def small_budget(monkeypatch):
-    monkeypatch.setattr(_extract, "BUDGET", 5 * 50 * 12 * 4)  # five samples of `wide`
+    monkeypatch.setattr(extraction, "BUDGET", 5 * 50 * 12 * 4)  # five samples of `wide`
 
 
 SAMPLES = np.random.default_rng(0).normal(size=(23, 3, 4)).astype(np.float32)
 
 
 def test_the_largest_array_is_found_in_inner_programs(small_budget):
-    size = _extract.largest(jax.make_jaxpr(wide)(SAMPLES[0]).jaxpr)
+    size = extraction.largest(jax.make_jaxpr(wide)(SAMPLES[0]).jaxpr)
     assert size == 50 * 12 * 4
     for phi in (wide, jax.jit(wide), jax.checkpoint(wide), lambda x: jax.lax.map(wide, x[None])[0]):
-        assert _extract.chunk_size(phi, jnp.asarray(SAMPLES[0])) == 5
-    tiny = _extract.chunk_size(lambda x: x[:1, 0], jnp.zeros((1, 1)))
-    assert tiny == _extract.MOST
+        assert extraction.chunk_size(phi, jnp.asarray(SAMPLES[0])) == 5
+    tiny = extraction.chunk_size(lambda x: x[:1, 0], jnp.zeros((1, 1)))
+    assert tiny == extraction.MOST
 
 
 @pytest.mark.parametrize("n", [1, 5, 6, 23])

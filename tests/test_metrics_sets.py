@@ -10,8 +10,8 @@ from samplerzoo.metrics import (
     Lacking,
     Metric,
     Moments,
-    _check,
     accumulate,
+    checks,
     fd,
     frechet_distance,
     load_moments,
@@ -44,7 +44,7 @@ def test_chunks_give_numpys_covariance(sizes, d, offset, dtype):
 def test_a_set_of_many_pieces(monkeypatch):
     x = features(n=97, d=3, dtype=np.float32) + 100
     whole = FeatureSet(x).moments
-    monkeypatch.setattr(_check, "CHUNK", 30)
+    monkeypatch.setattr(checks, "CHUNK", 30)
     parts = FeatureSet(x).moments
     np.testing.assert_allclose(parts.covariance, whole.covariance, rtol=1e-12, atol=1e-13)
 
@@ -52,7 +52,7 @@ def test_a_set_of_many_pieces(monkeypatch):
 def test_memory_maps_are_read_a_piece_at_a_time(tmp_path, monkeypatch):
     x = features(n=40, dtype=np.float32)
     np.save(tmp_path / "x.npy", x)
-    monkeypatch.setattr(_check, "CHUNK", 20)
+    monkeypatch.setattr(checks, "CHUNK", 20)
     mapped = FeatureSet(np.load(tmp_path / "x.npy", mmap_mode="r"))
     assert not mapped.features.flags.owndata
     assert frechet_distance(mapped, FeatureSet(x)) == pytest.approx(0, abs=1e-10)
@@ -138,7 +138,7 @@ def test_only_float32_is_kept_as_it_is():
 
 def test_logits_come_from_the_head(monkeypatch):
     x, matrix = features(n=30, dtype=np.float32), jnp.ones((4, 7))
-    monkeypatch.setattr(_check, "CHUNK", 40)
+    monkeypatch.setattr(checks, "CHUNK", 40)
     np.testing.assert_allclose(
         FeatureSet(x, head=lambda z: z @ matrix).logits, x @ np.ones((4, 7)), rtol=1e-5
     )
