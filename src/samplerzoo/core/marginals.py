@@ -9,11 +9,21 @@ from .table import StepTable
 
 
 def marginals(table: StepTable, schedule: AbstractSchedule) -> tuple[Array, Array]:
-    """Mean factors `a` and variances `v` of the states, `q(x_n | x0) = N(a_n x0, v_n I)`.
+    """Compute the mean factors and the variances of a sampler's states.
 
-    The table is read as the non-Markovian process of Theorem 1 of the DDSS paper: each past
-    state enters with weight `mu = noise / sigma`, the data with what is left of `clean`. Both
-    arrays have shape (K + 1,) and end at the sample.
+    The table is read as the non-Markovian process of Theorem 1 of the DDSS paper: each past state
+    enters with the weight `noise / sigma`, the data with what is left of `clean`. Then
+    `q(x_n | x0) = N(a_n x0, v_n I)`.
+
+    Args:
+        table: The sampler.
+        schedule: The levels of the model that it is for.
+
+    Returns:
+        `(a, v)`, each of shape (K + 1,); the last entries are the sample's.
+
+    Source:
+        Watson et al. 2022 (arXiv 2202.05830), Theorem 1.
     """
     alpha, sigma = jax.vmap(schedule.alpha)(table.times), jax.vmap(schedule.sigma)(table.times)
     steps = table.nfe
@@ -31,9 +41,17 @@ def marginals(table: StepTable, schedule: AbstractSchedule) -> tuple[Array, Arra
 
 
 def departure(table: StepTable, schedule: AbstractSchedule) -> tuple[Array, Array]:
-    """How far a sampler has left the model's marginals: `a - alpha` and `v - sigma^2`.
+    """Compute how far a sampler has left the model's marginals.
 
-    Both (K + 1,), 0 for DDIM; the states that count are at the times told to the network.
+    Args:
+        table: The sampler.
+        schedule: The levels of the model that it is for, at the times told to the network.
+
+    Returns:
+        `(a - alpha, v - sigma^2)`, each of shape (K + 1,); 0 for DDIM.
+
+    Source:
+        Watson et al. 2022 (arXiv 2202.05830), Theorem 1.
     """
     a, v = marginals(table, schedule)
     alpha, sigma = jax.vmap(schedule.alpha)(table.times), jax.vmap(schedule.sigma)(table.times)

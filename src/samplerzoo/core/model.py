@@ -20,19 +20,36 @@ PREDICTIONS: dict[str, Callable] = {
 
 
 class Estimate(NamedTuple):
-    """The data and the noise a model sees in a state: `x = alpha x0 + sigma eps`, always."""
+    """Hold the data and the noise that a model sees in a state: `x = alpha x0 + sigma eps`, always.
+
+    Args:
+        x0: The estimate of the data, of the state's shape.
+        eps: The estimate of the noise, of the state's shape.
+    """
 
     x0: State
     eps: State
 
 
 class DiffusionModel(eqx.Module):
-    """A pre-trained network as samplers see it.
+    """Join a frozen network with its schedule, as samplers see both: `model(x, t)`.
 
-    `network(x, t)` takes one sample of shape `shape` (channels last) and a scalar time of the
-    schedule; of an output with learned variance (twice the channels) the first half is used.
-    `clip` is the range of the data, to which x0 is clipped, or None. `passes` counts the network
-    evaluations of one call: 2 with classifier-free guidance.
+    Args:
+        network: A function `network(x, t)` of one sample of shape `shape` (channels last) and a
+            scalar time of the schedule, such as an Equinox module. Of an output with learned
+            variance (twice the channels) the first half is used.
+        schedule: The levels `alpha(t)` and `sigma(t)` that the network was trained on.
+        shape: The shape of one sample, (H, W, C) for images.
+        prediction: What the network's output is: `eps`, `x0`, `v` or `flow`.
+        clip: The range (low, high) of the data, to which x0 is clipped; None to leave it.
+        passes: The network evaluations of one call: 2 with classifier-free guidance.
+
+    Raises:
+        ValueError: The shape is empty or not positive, the range is not (low, high), or the
+            prediction type is unknown.
+
+    Source:
+        Salimans and Ho 2022 (arXiv 2202.00512), section 4, for the prediction types.
     """
 
     network: Callable[[Array, Array], Array]
@@ -54,7 +71,15 @@ class DiffusionModel(eqx.Module):
             )
 
     def __call__(self, x: State, t: Scalar) -> Estimate:
-        """Estimates of x0 and eps at state `x` and time `0 < t <= t_max`."""
+        """Estimate the data and the noise in one state.
+
+        Args:
+            x: The state, of shape `shape`.
+            t: Its time, `0 < t <= t_max`.
+
+        Returns:
+            The estimates `(x0, eps)`, with x0 clipped and `x = alpha x0 + sigma eps`.
+        """
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
         out = self.network(x, t)[..., : self.shape[-1]]
         p, q = PREDICTIONS[self.prediction](alpha, sigma)

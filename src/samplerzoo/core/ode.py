@@ -13,13 +13,27 @@ from .types import State
 def solve_ode(
     model: DiffusionModel, x: State, t_end: float, rtol: float = 1e-6, atol: float = 1e-6
 ) -> State:
-    """The end of the probability-flow ODE from state `x` at `t_max`, estimated at `t_end` > 0.
+    """Solve the probability-flow ODE of a model for one sample, as exactly as asked: the reference.
 
     With `alpha = r cos(angle)`, `sigma = r sin(angle)` it is, for every schedule,
     `d(x / r) / d angle = cos(angle) eps - sin(angle) x0` (DDIM's eq. 14 without its singularity
-    where alpha is 0): the limit of DDIM for many steps. The times of an angle are found by
-    bisection, since levels known at the integers have kinks in their derivatives. At `t_end` the
-    model's x0 is returned. Adaptive (Dormand-Prince 5), for one sample.
+    where alpha is 0): the limit of DDIM for many steps. It is solved by Dormand and Prince's method
+    of order 5 with adaptive steps. The times of an angle are found by bisection, since levels known
+    at the integers have kinks in their derivatives.
+
+    Args:
+        model: The model.
+        x: The state at the schedule's `t_max`, of the model's shape.
+        t_end: The time to end at, above 0, where the model's x0 is returned.
+        rtol: The relative tolerance of a step.
+        atol: The absolute tolerance of a step.
+
+    Returns:
+        The sample, of the model's shape.
+
+    Source:
+        Song et al. 2021 (arXiv 2011.13456), section 4.3; Song, Meng and Ermon 2021
+        (arXiv 2010.02502), eq. 14.
     """
     schedule = model.schedule
     first, last = jnp.asarray(schedule.t_max, x.dtype), jnp.asarray(t_end, x.dtype)

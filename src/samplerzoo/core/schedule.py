@@ -16,9 +16,14 @@ from .types import Scalar
 
 
 class AbstractSchedule(eqx.Module):
-    """Signal and noise levels as functions of a real time in `[0, t_max]`.
+    """Describe the signal and noise levels of a model over a real time in `[0, t_max]`.
 
-    `steps` is the number of levels the model was trained on, or None for continuous time.
+    A schedule has `alpha(0) = 1` and `sigma(0) = 0`, and its log-SNR `2 log(alpha / sigma)` falls
+    strictly with the time.
+
+    Attributes:
+        t_max: The time at which sampling starts from pure noise.
+        steps: The number of levels that the model was trained on; None for continuous time.
     """
 
     t_max: eqx.AbstractVar[float]
@@ -26,19 +31,39 @@ class AbstractSchedule(eqx.Module):
 
     @abstractmethod
     def alpha(self, t: Scalar) -> Scalar:
-        """The factor of the data, 1 at `t = 0`."""
+        """Return the factor of the data, 1 at `t = 0`.
+
+        Args:
+            t: A time in `[0, t_max]`.
+
+        Returns:
+            `alpha(t)`, a scalar of the type of `t`.
+        """
 
     @abstractmethod
     def sigma(self, t: Scalar) -> Scalar:
-        """The standard deviation of the noise, 0 at `t = 0`."""
+        """Return the standard deviation of the noise, 0 at `t = 0`.
+
+        Args:
+            t: A time in `[0, t_max]`.
+
+        Returns:
+            `sigma(t)`, a scalar of the type of `t`.
+        """
 
 
 class DiscreteVP(AbstractSchedule):
-    """Variance-preserving levels known at the integers 1..T (Ho et al. 2020).
+    """Interpolate the variance-preserving levels of a model trained on timesteps 1..T.
 
-    Level `t` is the training timestep `t - 1`, so that `t = 0` is data. The log-SNR is
-    interpolated linearly between integers, and sigma between 0 and 1, so that times are real
-    numbers with a gradient.
+    Level `t` is the training timestep `t - 1`, so that `t = 0` is data. The log-SNR is linear
+    between integers, and sigma linear between 0 and 1, so that times are real numbers with a
+    gradient. `from_betas` and `from_alphas_cumprod` are the usual ways to make one.
+
+    Args:
+        log_snr: `2 log(alpha / sigma)` at the integers 1..T, falling.
+
+    Source:
+        Ho, Jain and Abbeel 2020 (arXiv 2006.11239), eq. 4.
     """
 
     log_snr: Float[Array, "T"]
@@ -52,7 +77,18 @@ class DiscreteVP(AbstractSchedule):
 
     @classmethod
     def from_alphas_cumprod(cls, alphas_cumprod: ArrayLike) -> "DiscreteVP":
-        """From the cumulative products `alpha_t^2`, strictly decreasing inside (0, 1)."""
+        """Make the schedule from the cumulative products `alpha_t^2`.
+
+        Args:
+            alphas_cumprod: T numbers that fall strictly inside (0, 1); `alphas_cumprod` in DDPM's
+                and diffusers' code.
+
+        Returns:
+            The schedule, with `t_max = T`.
+
+        Raises:
+            ValueError: They are not one row of numbers that falls strictly inside (0, 1).
+        """
         signal = np.asarray(alphas_cumprod, np.float64)
         falls = signal.ndim == 1 and np.all(np.diff(signal) < 0)
         if not (falls and signal.size and signal[-1] > 0 and signal[0] < 1):
@@ -63,7 +99,17 @@ class DiscreteVP(AbstractSchedule):
 
     @classmethod
     def from_betas(cls, betas: ArrayLike) -> "DiscreteVP":
-        """From the per-step variances `beta_t` of DDPM."""
+        """Make the schedule from the variances that DDPM adds at every training step.
+
+        Args:
+            betas: T numbers in (0, 1): `beta_t`, with `alpha_t^2 = prod (1 - beta_s)`.
+
+        Returns:
+            The schedule, with `t_max = T`.
+
+        Raises:
+            ValueError: The products of `1 - beta_t` do not fall strictly inside (0, 1).
+        """
         return cls.from_alphas_cumprod(np.cumprod(1 - np.asarray(betas, np.float64), axis=-1))
 
     def _log_snr(self, t: Scalar) -> Scalar:
@@ -79,7 +125,17 @@ class DiscreteVP(AbstractSchedule):
 
 
 class LinearVP(AbstractSchedule):
-    """Continuous VP with `beta(t)` linear in `t` (Song et al. 2021, eq. 32-33)."""
+    """Preserve the variance in continuous time, with `beta(t)` linear in `t`.
+
+    Args:
+        beta_min: `beta(0)`, per unit of time.
+        beta_max: `beta(1)`, per unit of time.
+        t_max: The time at which sampling starts.
+        steps: None: the time is continuous.
+
+    Source:
+        Song et al. 2021 (arXiv 2011.13456), eq. 32 and 33.
+    """
 
     beta_min: float = 0.1
     beta_max: float = 20.0
@@ -97,9 +153,16 @@ class LinearVP(AbstractSchedule):
 
 
 class CosineVP(AbstractSchedule):
-    """Continuous cosine VP (Nichol and Dhariwal 2021, eq. 17).
+    """Preserve the variance in continuous time, with `alpha` a cosine.
 
-    `t_max` stays below 1, where the signal would vanish and x0 could not be read off eps.
+    Args:
+        offset: What keeps the levels from changing too slowly near data.
+        t_max: The time at which sampling starts. It stays below 1, where the signal would vanish
+            and x0 could not be read off eps.
+        steps: None: the time is continuous.
+
+    Source:
+        Nichol and Dhariwal 2021 (arXiv 2102.09672), eq. 17.
     """
 
     offset: float = 0.008
@@ -117,7 +180,15 @@ class CosineVP(AbstractSchedule):
 
 
 class EDM(AbstractSchedule):
-    """Variance exploding, `alpha = 1`, `sigma = t` (Karras et al. 2022)."""
+    """Let the variance grow: `alpha = 1`, `sigma = t`.
+
+    Args:
+        t_max: The largest sigma, at which sampling starts.
+        steps: None: the time is continuous.
+
+    Source:
+        Karras et al. 2022 (arXiv 2206.00364).
+    """
 
     t_max: float = 80.0
     steps: int | None = None
@@ -130,9 +201,15 @@ class EDM(AbstractSchedule):
 
 
 class RectifiedFlow(AbstractSchedule):
-    """Straight lines, `alpha = 1 - t`, `sigma = t` (Liu et al. 2023).
+    """Join data and noise by straight lines: `alpha = 1 - t`, `sigma = t`.
 
-    With a flow, v or x0 prediction `t_max` may be 1; an eps prediction needs less.
+    Args:
+        t_max: The time at which sampling starts. It may be 1 with a flow, v or x0 prediction; an
+            eps prediction needs less.
+        steps: None: the time is continuous.
+
+    Source:
+        Liu, Gong and Liu 2023 (arXiv 2209.03003).
     """
 
     t_max: float = 1.0

@@ -8,7 +8,7 @@ from .types import Steps
 
 
 class StepTable(eqx.Module):
-    """A fixed-budget sampler that is linear in the network's outputs.
+    """Hold a sampler as numbers: one row for each of its K network evaluations.
 
     Row n evaluates the network at state `x_n` and time `times[n]`, giving `(x0_n, eps_n)`, and
     contributes to the next `depth` states, with fresh noise `z_n ~ N(0, I)`:
@@ -17,6 +17,15 @@ class StepTable(eqx.Module):
         x_{n+1}   += fresh[n] * z_n
 
     `x_0 ~ N(0, sigma(t_max)^2 I)` and `x_K` is the sample. What reaches past `x_K` is ignored.
+
+    Args:
+        times: The times told to the network, (K,), in the schedule's units; they fall.
+        clean: The weights of the estimates of x0, (K, depth).
+        noise: The weights of the estimates of eps, (K, depth).
+        fresh: The standard deviations of the fresh noise, (K,).
+
+    Raises:
+        ValueError: The shapes do not fit together, or the depth is not in 1..K.
     """
 
     times: Steps
@@ -40,15 +49,25 @@ class StepTable(eqx.Module):
 
     @property
     def nfe(self) -> int:
-        """The number of network evaluations, K."""
+        """Return the number of network evaluations, K."""
         return self.times.shape[0]
 
     @property
     def depth(self) -> int:
-        """How many following states a row contributes to."""
+        """Return how many following states a row contributes to."""
         return self.clean.shape[1]
 
     def to_depth(self, depth: int) -> "StepTable":
-        """The same sampler with its rows padded by zeros to a greater depth."""
+        """Pad the rows by zeros to a greater depth; the sampler stays the same.
+
+        Args:
+            depth: The new depth, from the present one to K.
+
+        Returns:
+            The table with `clean` and `noise` of shape (K, depth).
+
+        Raises:
+            ValueError: The depth is greater than K.
+        """
         pad = ((0, 0), (0, depth - self.depth))
         return StepTable(self.times, jnp.pad(self.clean, pad), jnp.pad(self.noise, pad), self.fresh)
