@@ -18,7 +18,7 @@ import pytest
 
 from measure import bare, cores, in_turns
 from peers import sides
-from samplerzoo import DDIM, sample
+from samplerzoo import DDIM, sample_batch
 from samplerzoo.core.engine import draw
 from workloads import parameters
 
@@ -169,7 +169,7 @@ def test_sampling(benchmark, on_cpu):
 
     key, numbers = jax.random.key(0), jnp.arange(batch)
     drawn = eqx.filter_jit(
-        lambda model: sample(DDIM(steps).table(model.schedule), model, key, numbers)
+        lambda model: sample_batch(DDIM(steps).table(model.schedule), model, key, numbers)
     )
     own = jax.vmap(lambda n: draw(jax.random.fold_in(key, n), 0, model.shape))(numbers)
     x = to_torch(own, device)

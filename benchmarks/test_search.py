@@ -24,7 +24,7 @@ from samplerzoo import (
     Objective,
     Polynomial,
     free_parameters,
-    sample,
+    sample_batch,
 )
 from samplerzoo.core.optimise import compile_step, start
 from samplerzoo.features import Pixels
@@ -133,7 +133,9 @@ def test_sampling(benchmark, name, family, steps, on_cpu, full):
     model, (batch, _), bares = choose(name, family, steps, on_cpu, full)
 
     def draw(family, model):
-        return sample(family.table(model.schedule), model, jax.random.key(0), jnp.arange(batch))
+        return sample_batch(
+            family.table(model.schedule), model, jax.random.key(0), jnp.arange(batch)
+        )
 
     run, memory, took = compiled(draw, FAMILIES[family](steps), model)
     grown = peak_rss(run)

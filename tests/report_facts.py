@@ -9,9 +9,9 @@ import jax
 import numpy as np
 
 from samplerzoo import DDIM, GDDIM, RDDIM, CosineVP, DiffusionModel, StepTable, departure
+from samplerzoo.core.drawing import make_table
 from samplerzoo.reports.facts import Drawn, Facts, Row, Run
 from samplerzoo.reports.gather import ddim_at
-from samplerzoo.runs.scores import make_table
 from samplerzoo.runs.store import Config
 
 BETTER = {"fd": "smaller", "kid": "smaller", "recall": "larger", "kid_se": "neither"}

@@ -10,7 +10,7 @@ import pytest
 import safetensors.numpy
 
 import torch_files
-from samplerzoo import DDIM, sample
+from samplerzoo import DDIM, sample_batch
 from samplerzoo.formats import inspect_config, load_diffusers, load_openai
 from samplerzoo.formats.scheduling import read_scheduler
 from unets import SCHEDULER, SMALL, random_unet, save_model, torch_state
@@ -49,7 +49,7 @@ def test_a_folder_becomes_a_model(folder, network):
     np.testing.assert_array_equal(
         call(model.network, x, jnp.asarray(8.0)), call(network, x, jnp.asarray(7.0))
     )
-    out = eqx.filter_jit(sample)(
+    out = eqx.filter_jit(sample_batch)(
         DDIM(3).table(model.schedule), model, jax.random.key(1), np.arange(2)
     )
     assert out.shape == (2, 8, 8, 1)

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from networks import conv_model
-from samplerzoo import GDDIM, RDDIM, Linear, Objective, free_parameters, sample, start
+from samplerzoo import GDDIM, RDDIM, Linear, Objective, free_parameters, sample_batch, start
 from samplerzoo.core.optimise import compile_step
 from samplerzoo.features import Pixels
 
@@ -23,7 +23,7 @@ def gradient(family, model, objective):
 
         def loss(free):
             table = eqx.combine(free, rest).table(model.schedule)
-            return objective(sample(table, model, jax.random.key(0), jnp.arange(SAMPLES)))
+            return objective(sample_batch(table, model, jax.random.key(0), jnp.arange(SAMPLES)))
 
         return jax.value_and_grad(loss)(free)
 

@@ -15,8 +15,8 @@ from samplerzoo import (
     LinearVP,
     StepTable,
     Times,
-    run,
-    sample,
+    run_table,
+    sample_batch,
 )
 from samplerzoo.core.engine import draw
 from samplerzoo.testing import gaussian_model
@@ -71,7 +71,7 @@ def test_a_random_table_is_a_loop_over_its_history(x64, depth, clip):
     for seed in range(3):
         table = random_table(6, depth, seed)
         noises = [np.asarray(draw(key, n, (3,))) for n in range(1, 7)]
-        found = eqx.filter_jit(run)(table, make_model(clip), jnp.asarray(x), key)
+        found = eqx.filter_jit(run_table)(table, make_model(clip), jnp.asarray(x), key)
         np.testing.assert_allclose(found, pull(table, x, noises, clip), rtol=1e-12, atol=1e-12)
 
 
@@ -97,7 +97,7 @@ def test_gradients_are_those_of_a_plain_loop(x64, depth):
             table, x
         )
 
-    found, expected = (jax.tree.leaves(gradients(runner)) for runner in (run, unrolled))
+    found, expected = (jax.tree.leaves(gradients(runner)) for runner in (run_table, unrolled))
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-12)
         assert np.any(other != 0)
@@ -109,7 +109,9 @@ def test_samples_start_at_the_noise_of_their_index(x64):
     t = jnp.asarray([80.0])
     table = StepTable(t, jnp.zeros((1, 1)), jnp.ones((1, 1)), jnp.asarray([2.0]))
     key = jax.random.key(5)
-    for index, found in zip((4, 9), sample(table, model, key, jnp.asarray([4, 9])), strict=True):
+    for index, found in zip(
+        (4, 9), sample_batch(table, model, key, jnp.asarray([4, 9])), strict=True
+    ):
         own = jax.random.fold_in(key, index)
         x = 80 * draw(own, 0, (3,))
         expected = model(x, t[0]).eps + 2 * draw(own, 1, (3,))
@@ -131,7 +133,7 @@ def test_samples_do_not_depend_on_how_the_batch_is_cut(x64, depth):
         make_model(),
         jax.random.key(0),
     )
-    draws = eqx.filter_jit(sample)
+    draws = eqx.filter_jit(sample_batch)
 
     def samples(*indices):
         return np.asarray(draws(table, model, key, jnp.asarray(indices)))
@@ -161,7 +163,7 @@ def test_the_network_is_traced_once(steps, markov):
 
     @jax.jit
     def gradient(table, key):
-        return jax.grad(lambda t: jnp.sum(sample(t, model, key, jnp.arange(4)) ** 2))(table)
+        return jax.grad(lambda t: jnp.sum(sample_batch(t, model, key, jnp.arange(4)) ** 2))(table)
 
     slopes = gradient(table, jax.random.key(0))
     assert len(calls) == 1
@@ -176,7 +178,7 @@ def test_learned_variances_are_left_out():
 
     table, key = DDIM(4, eta=0.5).table(CosineVP()), jax.random.key(0)
     one, two = (
-        sample(table, DiffusionModel(n, CosineVP(), (3,)), key, jnp.arange(4))
+        sample_batch(table, DiffusionModel(n, CosineVP(), (3,)), key, jnp.arange(4))
         for n in (network, wide)
     )
     np.testing.assert_array_equal(one, two)
@@ -192,10 +194,14 @@ def test_a_point_mass_is_returned_in_one_step(name):
 
     table, keys = DDIM(1).table(schedule), (jax.random.key(0), jnp.arange(3))
     model = DiffusionModel(lambda x, t: point, schedule, (2,), "x0")
-    np.testing.assert_allclose(sample(table, model, *keys), jnp.stack([point] * 3), rtol=1.2e-7)
+    np.testing.assert_allclose(
+        sample_batch(table, model, *keys), jnp.stack([point] * 3), rtol=1.2e-7
+    )
     if name != "flow":  # there nothing of x0 is left at t_max
         model = DiffusionModel(noise, schedule, (2,), "eps")
-        np.testing.assert_allclose(sample(table, model, *keys), jnp.stack([point] * 3), atol=2e-3)
+        np.testing.assert_allclose(
+            sample_batch(table, model, *keys), jnp.stack([point] * 3), atol=2e-3
+        )
 
 
 MEAN, SCALE = 0.3, 0.5
@@ -227,7 +233,7 @@ def test_ddim_with_many_steps_returns_the_gaussian(x64, name):
     family = DDIM(1000, Times.fit((1 - np.arange(1001) / 1000) ** 2.5))
     table, model = family.table(schedule), gaussian_model(schedule, MEAN, SCALE, 1)
     key = jax.random.key(0)
-    a, b = affine(jax.jit(lambda x: run(table, model, x, key)))
+    a, b = affine(jax.jit(lambda x: run_table(table, model, x, key)))
     np.testing.assert_allclose((a, b), ddim_by_hand(schedule, family.times(schedule.t_max)[1]),
                                rtol=1e-10)  # fmt: skip
     t_max, tolerance = jnp.asarray(schedule.t_max), 6e-3 if name == "edm" else 2e-3
@@ -248,7 +254,7 @@ def test_ddim_converges_at_first_order(x64):
     alpha, sigma = (float(f(jnp.asarray(0.5))) for f in (schedule.alpha, schedule.sigma))
     for steps in (100, 1000):
         table = DDIM(steps, "quadratic").table(schedule)
-        a, _ = affine(jax.jit(lambda x, table=table: run(table, model, x, key)))
+        a, _ = affine(jax.jit(lambda x, table=table: run_table(table, model, x, key)))
         errors.append(abs(a - SCALE / np.hypot(alpha * SCALE, sigma)))
     assert 8 < errors[0] / errors[1] < 12
 
@@ -257,7 +263,9 @@ def test_ddim_converges_at_first_order(x64):
 def test_noisy_ddim_returns_the_gaussian(eta):
     schedule = CosineVP()
     table, model = DDIM(200, eta=eta).table(schedule), gaussian_model(schedule, MEAN, SCALE, 4)
-    found = np.asarray(eqx.filter_jit(sample)(table, model, jax.random.key(0), jnp.arange(4000)))
+    found = np.asarray(
+        eqx.filter_jit(sample_batch)(table, model, jax.random.key(0), jnp.arange(4000))
+    )
     error = SCALE / np.sqrt(found.size)
     assert abs(found.mean() - MEAN) < 4 * error + 2e-3
     assert abs(found.std() / SCALE - 1) < 4 / np.sqrt(2 * found.size) + 0.02

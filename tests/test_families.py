@@ -15,7 +15,7 @@ from samplerzoo import (
     DiffusionModel,
     Times,
     free_parameters,
-    sample,
+    sample_batch,
 )
 from schedules import MAKERS
 
@@ -131,7 +131,7 @@ def test_rddim_and_gddim_start_as_ddim_exactly(name, eta, stride):
 def test_their_samples_are_those_of_ddim(eta):
     schedule = CosineVP()
     model = DiffusionModel(lambda x, t: jnp.sin(3 * x) * (1 - t), schedule, (5,))
-    draws = eqx.filter_jit(sample)
+    draws = eqx.filter_jit(sample_batch)
 
     def samples(family):
         return draws(family.table(schedule), model, jax.random.key(0), jnp.arange(16))

@@ -17,7 +17,7 @@ from samplerzoo import (
     free_parameters,
     start,
 )
-from samplerzoo.core.memory import SHARE, TooLarge, _on_machine, free_memory, largest
+from samplerzoo.core.memory import SHARE, TooLargeError, _on_machine, free_memory, largest
 from samplerzoo.features import Pixels
 
 
@@ -72,7 +72,7 @@ def test_other_errors_are_not_taken_for_it():
 
 def test_where_nothing_fits_the_error_says_what_to_do():
     make, _ = making(10**9, 10)
-    with pytest.raises(TooLarge, match=r"needs 1.00 GB .* 0.50 GB are free. Lower the batch"):
+    with pytest.raises(TooLargeError, match=r"needs 1.00 GB .* 0.50 GB are free. Lower the batch"):
         largest(make, 64, 5 * 10**8)
 
 

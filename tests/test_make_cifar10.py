@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from samplerzoo import DDIM, sample
+from samplerzoo import DDIM, sample_batch
 from samplerzoo.assets.make_cifar10 import classifier, denoiser
 from samplerzoo.assets.make_cifar10.__main__ import main
 from samplerzoo.assets.make_cifar10.data import labelled
@@ -257,7 +257,7 @@ def test_the_command(folder, tmp_path, monkeypatch):
         np.testing.assert_allclose(jax.vmap(network)(images), found.features, atol=1e-5)
     assert 0 < figures["denoiser"]["train_loss"] < 2
     model = load_diffusers(tmp_path / "denoiser")
-    image = sample(DDIM(2).table(model.schedule), model, jax.random.key(0), jnp.arange(1))
+    image = sample_batch(DDIM(2).table(model.schedule), model, jax.random.key(0), jnp.arange(1))
     assert np.all(np.isfinite(image))
     with Image.open(tmp_path / "samples.png") as picture:
         assert picture.size == (8 * 33 - 1, 8 * 33 - 1)

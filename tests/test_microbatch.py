@@ -21,10 +21,10 @@ from samplerzoo import (
     Objective,
     Polynomial,
     RationalQuadratic,
-    sample,
+    sample_batch,
     value_and_slope,
 )
-from samplerzoo.core.devices import divide
+from samplerzoo.core.devices import cut_batch
 from samplerzoo.features import Pixels
 
 FAMILIES = {
@@ -67,7 +67,7 @@ def all_ways(family, parts, unbiased=True):
     @eqx.filter_jit
     def found(kernel):
         objective = Objective(features, kernel, jnp.asarray(DATA, dtype), unbiased)
-        whole = jax.value_and_grad(lambda t: objective(sample(t, model, key, jnp.arange(16))))
+        whole = jax.value_and_grad(lambda t: objective(sample_batch(t, model, key, jnp.arange(16))))
         split = (value_and_slope(objective, table, model, key, 16, -(-16 // n)) for n in parts)
         return [whole(table), *split]
 
@@ -130,12 +130,12 @@ def test_with_the_biased_distance_and_a_condensed_reference(x64):
 
 
 def test_the_parts_are_the_fewest_and_of_one_size():
-    assert divide(512, None) == (1, 512)
-    assert divide(512, 64) == (8, 64)
-    assert divide(512, 200) == (3, 171)
-    assert divide(5, 100) == (1, 5)
+    assert cut_batch(512, None) == (1, 512)
+    assert cut_batch(512, 64) == (8, 64)
+    assert cut_batch(512, 200) == (3, 171)
+    assert cut_batch(5, 100) == (1, 5)
     with pytest.raises(ValueError, match="microbatch is 0; it must be at least 1"):
-        divide(16, 0)
+        cut_batch(16, 0)
 
 
 @pytest.mark.slow

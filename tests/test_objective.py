@@ -21,7 +21,7 @@ from samplerzoo import (
     RationalQuadratic,
     extract,
     free_parameters,
-    sample,
+    sample_batch,
 )
 
 WEIGHTS = np.random.default_rng(0).normal(size=(2, 3, 3))
@@ -67,7 +67,7 @@ def test_gradient_agrees_with_finite_differences(x64, name):
 
     def distances(flat):
         table = eqx.combine(rebuild(flat), rest).table(model.schedule)
-        samples = sample(table, model, key, indices)
+        samples = sample_batch(table, model, key, indices)
         return jnp.stack([objective(samples) for objective in objectives])
 
     exact = np.asarray(jax.jit(jax.jacrev(distances))(start))

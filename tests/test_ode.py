@@ -13,7 +13,7 @@ from samplerzoo import (
     DiscreteVP,
     LinearVP,
     RectifiedFlow,
-    run,
+    run_table,
     solve_ode,
 )
 from samplerzoo.testing import gaussian_model
@@ -67,7 +67,9 @@ def test_many_steps_of_ddim_come_near(x64, name):
 
     def error(steps):
         table = DDIM(steps, "quadratic").table(schedule)
-        return np.max(np.abs(jax.jit(lambda x: run(table, model, x, jax.random.key(0)))(x) - exact))
+        return np.max(
+            np.abs(jax.jit(lambda x: run_table(table, model, x, jax.random.key(0)))(x) - exact)
+        )
 
     coarse, fine = error(100), error(1000)
     assert fine < 3e-2

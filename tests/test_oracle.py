@@ -1,7 +1,7 @@
 """DDIM and DDPM agree with diffusers' schedulers, the same noise replayed, in float64.
 
 Level `t` here is diffusers' timestep `t - 1`; level 0 is data. Both drive the same network. Starts
-are given to both: diffusers starts at N(0, I), the engine's `sample` at N(0, sigma(t_max)^2 I).
+are given to both: diffusers starts at N(0, I), `sample_batch` at N(0, sigma(t_max)^2 I).
 """
 
 import warnings
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samplerzoo import DDIM, DDPM, DiffusionModel, DiscreteVP, Times, run
+from samplerzoo import DDIM, DDPM, DiffusionModel, DiscreteVP, Times, run_table
 from samplerzoo.core.engine import draw
 
 torch = pytest.importorskip("torch", reason="the oracle extra (torch, diffusers) is not installed")
@@ -61,7 +61,7 @@ def make_oracle(module, name, steps, spacing, prediction, clip, **options):
 
 @eqx.filter_jit
 def sample_ours(table, model, x, keys):
-    return jax.vmap(lambda x, key: run(table, model, x, key))(x, keys)
+    return jax.vmap(lambda x, key: run_table(table, model, x, key))(x, keys)
 
 
 def ours(family, prediction, clip, x, keys):

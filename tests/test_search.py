@@ -17,14 +17,14 @@ from samplerzoo import (
     AbstractFamily,
     CosineVP,
     DiffusionModel,
-    Diverged,
+    DivergedError,
     Objective,
     Polynomial,
     adam,
     finish,
     free_parameters,
     mmd,
-    sample,
+    sample_batch,
     start,
 )
 from samplerzoo.core.optimise import PATIENCE, compile_step, descend, skipped
@@ -101,7 +101,9 @@ def test_the_first_step_is_one_of_adam():
     @jax.jit
     def score(parameters):
         table = eqx.combine(parameters, family).table(MODEL.schedule)
-        return mmd(Polynomial(), sample(table, MODEL, key, jnp.arange(8)), objective.reference)
+        return mmd(
+            Polynomial(), sample_batch(table, MODEL, key, jnp.arange(8)), objective.reference
+        )
 
     np.testing.assert_allclose(kid, score(first.parameters), rtol=1e-4, atol=1e-5)
     slopes = jax.grad(score)(first.parameters)
@@ -158,14 +160,14 @@ def test_steps_that_are_not_finite_are_skipped_and_counted():
 def test_patience_in_a_row_end_the_search():
     made = begin(features=lambda x: x / 0)
     states = []
-    with pytest.raises(Diverged, match=f"{PATIENCE} steps in a row"):
+    with pytest.raises(DivergedError, match=f"{PATIENCE} steps in a row"):
         states.extend(steps(made, iterations=50))
     # `extend` keeps what came before the error
     assert len(states) == PATIENCE
     last = states[-1][0]
     assert same(last.parameters, made[-1].parameters)
     assert skipped(last) == PATIENCE
-    with pytest.raises(Diverged):
+    with pytest.raises(DivergedError):
         next(steps(made, last, iterations=50))
 
 
@@ -220,7 +222,7 @@ def test_a_searched_sampler_beats_ddim_on_fresh_samples():
     @eqx.filter_jit
     def score(family):
         table = family.table(MODEL.schedule)
-        samples = sample(table, MODEL, jax.random.key(9), jnp.arange(4000))
+        samples = sample_batch(table, MODEL, jax.random.key(9), jnp.arange(4000))
         return mmd(Polynomial(), samples, fresh)
 
     ddim, searched = float(score(DDIM(5))), float(score(finish(family, state)))
@@ -260,7 +262,7 @@ def test_the_first_state_is_differentiated_only_where_its_time_is_searched(moves
     def loss(parameters):
         table = eqx.combine(parameters, family).table(model.schedule)
         key = jax.random.fold_in(jax.random.key(0), 0)
-        return objective(sample(table, model, key, jnp.arange(2)))
+        return objective(sample_batch(table, model, key, jnp.arange(2)))
 
     wanted = jax.grad(loss)(state.parameters)
     moved = jax.tree.map(jnp.subtract, state.parameters, after.parameters)

@@ -99,7 +99,7 @@ def test_importing_the_package_imports_nothing_else():
 
     code = "import sys, samplerzoo; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    assert "sample" in dir(samplerzoo)
+    assert "sample_batch" in dir(samplerzoo)
     homes = {path.stem for path in SOURCE.iterdir()}
     assert not homes & set(samplerzoo.__all__), "a module would hide the name"
     with pytest.raises(AttributeError, match="nonsense"):

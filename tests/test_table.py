@@ -16,7 +16,7 @@ from samplerzoo import (
     Times,
     departure,
     marginals,
-    run,
+    run_table,
 )
 from samplerzoo.core.engine import draw
 from schedules import MAKERS
@@ -136,7 +136,7 @@ def test_marginals_are_those_of_samples(x64, name, depth):
         @eqx.filter_jit
         def one(key, head=head):
             x = a[0] * point + jnp.sqrt(v[0]) * draw(key, 0, (2,))
-            return run(head, model, x, key)
+            return run_table(head, model, x, key)
 
         found = np.asarray(jax.vmap(one)(jax.random.split(jax.random.key(rows), n)))
         error = np.sqrt(v[rows] / n)
@@ -164,7 +164,7 @@ def test_a_greater_depth_is_the_same_sampler():
     model = DiffusionModel(lambda x, t: jnp.sin(x) * t, CosineVP(), (2,))
     x, key = jnp.asarray([0.5, -1.0]), jax.random.key(0)
     np.testing.assert_allclose(
-        run(table, model, x, key), run(wide, model, x, key), rtol=1e-6, atol=1e-6
+        run_table(table, model, x, key), run_table(wide, model, x, key), rtol=1e-6, atol=1e-6
     )
 
 

@@ -1,6 +1,7 @@
 """The public names, and where each is defined; `samplerzoo` loads them when first used."""
 
-from .core.engine import run as run, sample as sample
+from .core.drawing import draw_samples as draw_samples
+from .core.engine import run_table as run_table, sample_batch as sample_batch
 from .core.families import (
     DDIM as DDIM,
     DDPM as DDPM,
@@ -24,7 +25,7 @@ from .core.model import DiffusionModel as DiffusionModel, Estimate as Estimate
 from .core.objectives import Objective as Objective
 from .core.ode import solve_ode as solve_ode
 from .core.optimise import (
-    Diverged as Diverged,
+    DivergedError as DivergedError,
     SearchState as SearchState,
     adam as adam,
     compile_step as compile_step,
@@ -59,5 +60,5 @@ from .metrics import (
     precision_recall as precision_recall,
 )
 from .references import Bank as Bank, Statistics as Statistics, reference as reference
-from .runs.scores import baselines as baselines, draw_samples as draw_samples, score as score
+from .runs.scores import baselines as baselines, score as score
 from .runs.store import load_sampler as load_sampler, save_sampler as save_sampler

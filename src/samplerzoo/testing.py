@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .core.engine import run
+from .core.drawing import make_table
+from .core.engine import run_table
 from .core.families import STRIDES, AbstractFamily
 from .core.kernels import AbstractKernel
 from .core.model import DiffusionModel
@@ -22,7 +23,6 @@ from .core.table import StepTable
 from .data import Images
 from .metrics import FeatureSet, Metric
 from .references import Bank
-from .runs.scores import make_table
 
 SCHEDULES: tuple[AbstractSchedule, ...] = (
     DiscreteVP.from_betas(np.linspace(1e-4, 0.02, 1000)),
@@ -269,7 +269,7 @@ def _check_start(cls: type, family: AbstractFamily) -> None:
 
     def one(key):
         x = schedule.sigma(jnp.asarray(schedule.t_max)) * jax.random.normal(key, model.shape)
-        return run(table, model, x, key)
+        return run_table(table, model, x, key)
 
     samples = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 2000))
     mean, spread = float(jnp.mean(samples)), float(jnp.std(samples))

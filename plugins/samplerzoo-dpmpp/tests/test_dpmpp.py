@@ -17,7 +17,7 @@ def test_contract():
 def error(family, model):
     """The distance from the exact solution of the ODE, for one Gaussian model and one noise."""
     x = model.schedule.sigma(jnp.asarray(model.schedule.t_max)) * jnp.asarray([0.5, -1.0, 1.5])
-    found = sz.run(family.table(model.schedule), model, x, jax.random.key(0))
+    found = sz.run_table(family.table(model.schedule), model, x, jax.random.key(0))
     return float(jnp.max(jnp.abs(found - sz.solve_ode(model, x, 1e-4, 1e-9, 1e-9))))
 
 

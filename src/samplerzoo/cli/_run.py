@@ -11,10 +11,11 @@ import jax
 import numpy as np
 
 from ..core.devices import all_devices
+from ..core.drawing import make_table, search_key
 from ..core.families import AbstractFamily
-from ..core.memory import TooLarge, free_memory, largest
+from ..core.memory import TooLargeError, free_memory, largest
 from ..core.optimise import (
-    Diverged,
+    DivergedError,
     SearchState,
     Step,
     adam,
@@ -26,7 +27,7 @@ from ..core.optimise import (
 )
 from ..core.table import StepTable
 from ..reports import save_curve, save_samples
-from ..runs.scores import baselines, make_table, search_key
+from ..runs.scores import baselines
 from ..runs.store import (
     Config,
     append_log,
@@ -54,9 +55,9 @@ def execute(
                 left.unlink()
             state, cost = _search(folder, config, setup, quiet)
             result = _finish(folder, config, setup, state, cost, quiet)
-    except TooLarge as error:
+    except TooLargeError as error:
         raise Failed(sentence(error)) from error
-    except Diverged as error:
+    except DivergedError as error:
         path = folder / "sampler.safetensors"
         raise Failed(f"{sentence(error)} That sampler is {path}.") from error
     except OSError as error:
@@ -89,7 +90,7 @@ def _search(folder: Path, config: Config, setup: Setup, quiet: bool) -> tuple[Se
             if now - saved >= config.checkpoint_every:
                 save_checkpoint(folder, state)
                 saved = time.monotonic()
-    except Diverged:
+    except DivergedError:
         _save(folder, config, setup, finish(setup.family, state))
         raise
     finally:

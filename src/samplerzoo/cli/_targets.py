@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from ..core.drawing import make_table
 from ..core.families import STRIDES
 from ..core.model import DiffusionModel
 from ..core.table import StepTable
 from ..hub import PREFIX
 from ..registry import entries
-from ..runs.scores import make_table
 from ..runs.store import Config, load_sampler
 from ._common import Wrong, pairs_of
 from ._load import load_family, load_run

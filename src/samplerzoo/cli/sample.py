@@ -27,8 +27,8 @@ def sample(run: Path, n: int, seed: int, out: Path):
     if not out.absolute().parent.is_dir():
         raise Wrong(f"--out is {str(out)!r}, but there is no folder {out.absolute().parent}.")
     with usage():
+        from ..core.drawing import draw_samples, report_key
         from ..reports import is_image, save_grid
-        from ..runs.scores import draw_samples, report_key
         from ..runs.store import load_sampler
         from ._load import load_model, load_run
 

@@ -18,7 +18,7 @@ def all_devices() -> Mesh | None:
     return Mesh(np.asarray(devices), ("batch",)) if len(devices) > 1 else None
 
 
-def split(array: Array, mesh: Mesh | None, axis: int = 0) -> Array:
+def shard(array: Array, mesh: Mesh | None, axis: int = 0) -> Array:
     """Under jit: an array with an axis split over the devices of a mesh; as it is without one."""
     if mesh is None:
         return array
@@ -26,14 +26,14 @@ def split(array: Array, mesh: Mesh | None, axis: int = 0) -> Array:
     return jax.lax.with_sharding_constraint(array, NamedSharding(mesh, spec))
 
 
-def whole(tree: T, mesh: Mesh | None) -> T:
+def replicate(tree: T, mesh: Mesh | None) -> T:
     """Under jit: arrays that every device of a mesh has whole."""
     if mesh is None:
         return tree
     return jax.lax.with_sharding_constraint(tree, NamedSharding(mesh, PartitionSpec()))
 
 
-def place(tree: T, mesh: Mesh | None) -> T:
+def device_put(tree: T, mesh: Mesh | None) -> T:
     """The arrays of a tree, the same in all processes, on every device of a mesh."""
     if mesh is None:
         return tree
@@ -51,7 +51,7 @@ def place(tree: T, mesh: Mesh | None) -> T:
     return jax.tree.map(put, tree)
 
 
-def divide(batch: int, microbatch: int | None, mesh: Mesh | None = None) -> tuple[int, int]:
+def cut_batch(batch: int, microbatch: int | None, mesh: Mesh | None = None) -> tuple[int, int]:
     """How many parts a batch is taken in, and the size of each, a multiple of the devices.
 
     The parts are the fewest of at most `microbatch` samples a device, all of one size.

@@ -25,7 +25,7 @@ def draw(
     return jax.random.normal(jax.random.fold_in(key, n), shape, dtype)
 
 
-def run(table: StepTable, model: DiffusionModel, x: State, key: Key) -> State:
+def run_table(table: StepTable, model: DiffusionModel, x: State, key: Key) -> State:
     """One sample: from the state `x` at the first time through all rows of the table."""
     step = eqx.filter_checkpoint(functools.partial(advance, model, key), prevent_cse=False)
     rows, follow = turned_rows(table, x.dtype), lambda carry, row: (step(*carry, *row), None)
@@ -72,14 +72,16 @@ def combine(key: Key, estimate: Estimate, sums: Array, fixed: tuple, free: tuple
     return after + fresh * draw(key, n + 1, x0.shape, x0.dtype), sums
 
 
-def sample(
+def sample_batch(
     table: StepTable, model: DiffusionModel, key: Key, indices: Int[Array, "N"]
 ) -> Float[Array, "N ..."]:
     """Samples number `indices` of the endless series that `key` stands for, (N, *model.shape).
 
     Every sample draws from its own key, so a sample does not depend on those computed beside it.
     """
-    return jax.vmap(lambda index: run(table, model, *begin(table, model, key, index)))(indices)
+    return jax.vmap(lambda index: run_table(table, model, *begin(table, model, key, index)))(
+        indices
+    )
 
 
 def begin(

@@ -22,7 +22,7 @@ class Sized(Protocol):
 P = TypeVar("P", bound=Sized)
 
 
-class TooLarge(ValueError):
+class TooLargeError(ValueError):
     """Not even one sample at a time fits."""
 
 
@@ -40,7 +40,7 @@ def largest(make: Callable[[int], P], most: int, free: int) -> P:
     while not (small := _attempt(make, size)) or small.memory > budget:
         if size == 1:
             need = f"{small.memory / 1e9:.2f} GB" if small else "more than the device has"
-            raise TooLarge(
+            raise TooLargeError(
                 f"One sample at a time, a step still needs {need} of memory, and {free / 1e9:.2f} "
                 "GB are free. Lower the batch or the number of steps, or use more devices."
             )

@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float
 
-from .devices import divide, split, whole
+from .devices import cut_batch, replicate, shard
 from .engine import advance, begin, combine, start_of, turned_rows
 from .model import DiffusionModel, Estimate
 from .objectives import Objective
@@ -38,9 +38,9 @@ def value_and_slope(
     one micro-batch's work, K states of every sample are stored. With `still` the derivative in
     the first time is not asked for: 0 is given, at a lower cost.
     """
-    parts, size = divide(batch, microbatch, mesh)
+    parts, size = cut_batch(batch, microbatch, mesh)
     # The last part is filled up with samples seen before, whose features are then left out.
-    indices = split((jnp.arange(parts * size) % batch).reshape(parts, size), mesh, axis=1)
+    indices = shard((jnp.arange(parts * size) % batch).reshape(parts, size), mesh, axis=1)
 
     def forth(index):
         sample, states = run_keeping(table, model, *begin(table, model, key, index))
@@ -48,7 +48,7 @@ def value_and_slope(
 
     # The states lie as the loops meet them, (K, samples, ...): turning them would copy them.
     samples, states, features = jax.lax.map(jax.vmap(forth, out_axes=(0, 1, 0)), indices)
-    flat = whole(features.reshape(parts * size, -1), mesh)
+    flat = replicate(features.reshape(parts * size, -1), mesh)
     value, slope = jax.value_and_grad(lambda all: objective.distance(all[:batch]))(flat)
 
     def back(index, sample, states, slope):
@@ -59,13 +59,13 @@ def value_and_slope(
         slopes = jax.vmap(back, (0, 0, 1, 0))(*part)
         return jax.tree.map(lambda a, b: a + jnp.sum(b, 0), total, slopes), None
 
-    slopes = split(slope.reshape(features.shape), mesh, axis=1)
+    slopes = shard(slope.reshape(features.shape), mesh, axis=1)
     none = jax.tree.map(jnp.zeros_like, table)
     return value, jax.lax.scan(step, none, (indices, samples, states, slopes))[0]
 
 
 def run_keeping(table: StepTable, model: DiffusionModel, x: State, key: Key) -> tuple[State, Array]:
-    """As `run`, with (K, ...): the first estimate of x0, then the states that the network saw."""
+    """Run a table; also give (K, ...): the first estimate of x0, then the states that were seen."""
 
     def step(carry, row):
         (x, sums), (fixed, free) = carry, row
@@ -86,7 +86,7 @@ def pull_back(
     out: State,
     still: Bool[Array, ""] | bool,
 ) -> StepTable:
-    """What `jax.vjp` of `run` from the state `x` gives for the table, from a cotangent `out`."""
+    """Pull a cotangent `out` of `run_table` from the state `x` back to the table."""
     (fixed, free), back = jax.vjp(lambda t: turned_rows(t, out.dtype), table)
     any_sums = jnp.zeros((table.depth, *out.shape), out.dtype)  # a step is linear in them
     row = lambda n: jax.tree.map(lambda a: a[n], (fixed, free))  # noqa: E731

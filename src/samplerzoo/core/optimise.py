@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Int, PyTree
 
 from .compiling import jit
-from .devices import divide, place, whole
+from .devices import cut_batch, device_put, replicate
 from .families import AbstractFamily
 from .microbatch import value_and_slope
 from .model import DiffusionModel
@@ -32,7 +32,7 @@ class SearchState(eqx.Module):
     step: Int[Array, ""]
 
 
-class Diverged(RuntimeError):
+class DivergedError(RuntimeError):
     """Too many steps in a row had a loss or a gradient that is not finite."""
 
 
@@ -99,18 +99,18 @@ def compile_step(
         (gradient,) = back(slope)
         updates, opt_state = optimiser.update(gradient, state.optimiser, state.parameters)
         parameters = optax.apply_updates(state.parameters, updates)
-        return whole((SearchState(parameters, opt_state, state.step + 1), kid), mesh)
+        return replicate((SearchState(parameters, opt_state, state.step + 1), kid), mesh)
 
-    fixed = place((family, model, objective), mesh)
-    given = place((state, jax.random.key(0)), mesh)
+    fixed = device_put((family, model, objective), mesh)
+    given = device_put((state, jax.random.key(0)), mesh)
     compiled = jit(advance).lower(*given, *fixed).compile()
     analysis = compiled.compiled.memory_analysis()
-    parts, size = divide(batch, microbatch, mesh)
+    parts, size = cut_batch(batch, microbatch, mesh)
     share = size // (mesh.size if mesh else 1)
     table = eqx.filter_eval_shape(family.table, model.schedule)
     one = math.prod(model.shape) * table.clean.dtype.itemsize
     return Step(
-        lambda state, key: compiled(*place((state, key), mesh), *fixed),
+        lambda state, key: compiled(*device_put((state, key), mesh), *fixed),
         share,
         analysis.temp_size_in_bytes + analysis.output_size_in_bytes,
         parts * share * table.nfe * one,
@@ -130,7 +130,7 @@ def descend(
     """Steps from `state` up to step number `iterations`: each new state and its batch's KID.
 
     Step n draws its batch from `fold_in(key, n)`, so a search continued from any state is the
-    search that was never interrupted. PATIENCE skipped steps in a row raise Diverged.
+    search that was never interrupted. PATIENCE skipped steps in a row raise DivergedError.
     """
     _check(state)
     for _ in range(int(state.step), iterations):
@@ -141,7 +141,7 @@ def descend(
 
 def _check(state: SearchState) -> None:
     if int(state.optimiser.notfinite_count) >= PATIENCE:
-        raise Diverged(
+        raise DivergedError(
             f"{PATIENCE} steps in a row had a gradient that is not finite, up to step "
             f"{int(state.step)}; the sampler before them is kept. A smaller learning rate may help."
         )

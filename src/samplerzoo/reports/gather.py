@@ -13,11 +13,12 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from ..core.drawing import draw_samples, make_table, report_key
 from ..core.marginals import departure
 from ..core.model import DiffusionModel
 from ..core.table import StepTable
 from ..core.types import Key
-from ..runs.scores import baselines, draw_samples, make_table, report_key
+from ..runs.scores import baselines
 from ..runs.store import Config, load_sampler, read_log
 from .facts import Drawn, Row, Run
 from .reading import evaluation_rows, finished, labels, one_n, recorded, run_rows

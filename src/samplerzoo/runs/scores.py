@@ -1,87 +1,24 @@
 """Scores of a sampler: feature distances between its samples and the data."""
 
-import functools
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from ..core.compiling import jit
-from ..core.devices import place, split, whole
-from ..core.engine import sample
+from ..core.drawing import Extractors, report_key, stream
 from ..core.families import DDIM, DDPM, STRIDES, AbstractFamily
 from ..core.model import DiffusionModel
-from ..core.schedule import AbstractSchedule
 from ..core.table import StepTable
-from ..core.types import Key
 from ..features import apply
 from ..metrics import FeatureSet, Lacking, Metric
 from ..metrics.builtin import fd, kid, precision_recall
 
-Extractors = Mapping[str, Callable[[Array], Array]]
-NUMBERS = 2**20  # in the samples that a device draws at a time
 METRICS: dict[str, Metric] = {"fd": fd, "kid": kid, "precision-recall": precision_recall}
-
-
-@eqx.filter_jit
-def make_table(family: AbstractFamily, schedule: AbstractSchedule) -> StepTable:
-    """A family's table, compiled."""
-    return family.table(schedule)
-
-
-def _chunk(table, model, features, key, start, size, mesh):
-    samples = sample(table, model, key, split(start + jnp.arange(size), mesh))
-    found = {name: apply(phi, samples) for name, phi in features.items()}
-    return whole((samples, found), mesh)
-
-
-@functools.cache
-def _compiled_chunk() -> Callable:
-    return jit(_chunk)
-
-
-def stream(
-    table: StepTable,
-    model: DiffusionModel,
-    key: Key,
-    n: int,
-    features: Extractors,
-    batch: int | None = None,
-    mesh: Mesh | None = None,
-) -> Iterator[tuple[Float[np.ndarray, "b ..."], dict[str, Float[np.ndarray, "b d"]]]]:
-    """The first `n` samples of `key`'s series with their features, a batch at a time.
-
-    A batch is split over a mesh's devices; by default each takes 1000 samples, fewer of large ones.
-    """
-    devices = mesh.size if mesh else 1
-    if batch is None:
-        batch = devices * max(1, min(1000, NUMBERS // math.prod(model.shape)))
-    if n < 1 or batch < 1:
-        raise ValueError(f"n is {n} and batch {batch}; they must be at least 1.")
-    size = -(-min(batch, n) // devices) * devices
-    fixed = place((table, model, dict(features), key), mesh)
-    for first in range(0, n, size):
-        chunk = _compiled_chunk()(*fixed, jnp.asarray(first), size, mesh)
-        yield jax.tree.map(lambda array: np.asarray(array)[: n - first], chunk)  # noqa: B023
-
-
-def draw_samples(
-    table: StepTable,
-    model: DiffusionModel,
-    key: Key,
-    n: int,
-    batch: int | None = None,
-    mesh: Mesh | None = None,
-) -> Float[np.ndarray, "n ..."]:
-    """The first `n` samples of `key`'s series; see `stream` for the batch."""
-    return np.concatenate([found for found, _ in stream(table, model, key, n, {}, batch, mesh)])
 
 
 def score(
@@ -104,7 +41,8 @@ def score(
     classifier's head, has no columns there. `advance` is told how many samples were drawn.
     """
     shown, chunks = [], []
-    for samples, found in stream(table, model, report_key(seed), n, features, batch, mesh):
+    drawing = stream(table, model, report_key(seed), n, features, batch, mesh, apply)
+    for samples, found in drawing:
         shown.append(samples[: max(0, show - sum(map(len, shown)))])
         chunks.append(found)
         advance(len(samples))
@@ -155,13 +93,3 @@ def baselines(steps: int) -> dict[str, AbstractFamily]:
     """What every searched sampler is compared with, by name."""
     families = {"ddpm": DDPM, "ddim": DDIM}
     return {f"{n}-{s}": family(steps, s) for n, family in families.items() for s in STRIDES}
-
-
-def search_key(seed: int) -> Key:
-    """The key of everything random in a search."""
-    return jax.random.fold_in(jax.random.key(seed), 0)
-
-
-def report_key(seed: int) -> Key:
-    """The key of the samples that are scored: never those of a search with the same seed."""
-    return jax.random.fold_in(jax.random.key(seed), 1)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from ...backbones import Retimed, UNet
 from ...core.compiling import jit
-from ...core.engine import sample
+from ...core.engine import sample_batch
 from ...core.families import DDIM
 from ...core.model import DiffusionModel
 from ...core.schedule import DiscreteVP
@@ -126,7 +126,7 @@ def model(network: UNet) -> DiffusionModel:
 def draw(network: UNet, number: int, steps: int = 50) -> Float[Array, "N H W C"]:
     """The first samples of DDIM with so many steps."""
     table = DDIM(steps).table(schedule())
-    return sample(table, model(network), jax.random.key(0), jnp.arange(number))
+    return sample_batch(table, model(network), jax.random.key(0), jnp.arange(number))
 
 
 @jit
