@@ -68,7 +68,7 @@ class Polynomial(AbstractKernel):
         ValueError: The degree is below 1, or the offset negative or not finite.
 
     Source:
-        Binkowski et al. 2018 (arXiv 1801.01401), section 4.
+        Binkowski et al. 2018 (arXiv 1801.01401).
     """
 
     degree: int = 3

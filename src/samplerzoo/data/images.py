@@ -34,10 +34,15 @@ class AbstractSource(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """A set of images, or of other samples, read from where they are stored when asked for.
+    """Hold a set of images, or of other samples, that are read when they are asked for.
 
-    `images[a:b]` are float32 arrays (b - a, *shape) in the range `clip` of a model: 8-bit images
-    are brought to it ([-1, 1] if it is None), floats are as they are stored.
+    `images[a:b]` are float32 arrays (b - a, *shape) in a model's range: 8-bit images are brought to
+    it, floats are as they are stored. `read` and `Images.of` make one.
+
+    Args:
+        source: Where the images are stored.
+        shape: The shape of one, (H, W, C).
+        clip: The range (low, high) of the model; [-1, 1] if None.
     """
 
     source: AbstractSource
@@ -52,10 +57,20 @@ class Images:
         name: str = "The array",
         shape: Shape | None = None,
     ) -> "Images":
-        """The images of an array (N, ...): uint8, or floats in the range `clip`.
+        """Make a set of the images of an array.
 
-        An array without the last axis of a `shape` (H, W, 1) is grey. Raises ValueError where it
-        has other numbers, or another shape.
+        Args:
+            array: The images, (N, ...): uint8, or floats in the range.
+            clip: The range (low, high) that floats must lie in and 8-bit images are brought to;
+                None for any floats, and [-1, 1].
+            name: What messages call the array.
+            shape: The shape of one image. An array without the last axis of (H, W, 1) is grey.
+
+        Returns:
+            The set.
+
+        Raises:
+            ValueError: The array has other numbers, or another shape.
         """
         array = np.asarray(array)
         if shape is not None and array.ndim == len(shape) and shape[-1] == 1:
@@ -68,7 +83,17 @@ class Images:
         return len(self.source)
 
     def __getitem__(self, rows: slice) -> Float[np.ndarray, "n ..."]:
-        """The images of a slice without step."""
+        """Read the images of a slice.
+
+        Args:
+            rows: A slice without a step.
+
+        Returns:
+            The images, float32 (n, ...), in the model's range.
+
+        Raises:
+            ValueError: The slice has a step, or an image cannot be read.
+        """
         start, stop, step = rows.indices(len(self))
         if step != 1:
             raise ValueError(f"Images are read in order, so a slice has no step; {step} is given.")
@@ -79,15 +104,22 @@ class Images:
         return found.astype(np.float32)
 
     def batches(self, size: int) -> Iterator[Float[np.ndarray, "n ..."]]:
-        """All images in order, `size` at a time and what is left."""
+        """Read all images in order, some at a time.
+
+        Args:
+            size: The images at a time; the last batch has what is left.
+
+        Returns:
+            An iterator over float32 arrays (n, ...).
+        """
         for start in range(0, len(self), size):
             yield self[start : start + size]
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of what the images are made from and of how they are read.
+        """Return the SHA-256 of what the images are made from and of how they are read.
 
-        The same wherever they are stored. Nothing is decoded for it.
+        It is the same wherever they are stored. Nothing is decoded for it.
         """
         total = hashlib.sha256(f"{RECIPE} {self.shape} {self.clip}\n".encode())
         for piece in self.source.content():

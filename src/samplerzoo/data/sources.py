@@ -19,18 +19,23 @@ def read(
     split: str | None = None,
     crop: bool = False,
 ) -> Images:
-    """The images at `path`, each of the given shape.
+    """Open the images at a path, each of the given shape; they are decoded when they are asked for.
 
-    A folder or a zip of images, an .npz or .npy array (N, H, W, C), CIFAR's folder or .tar.gz, or
-    Parquet files with a column of images and the folder of such. A shape (H, W, 1) reads image
-    files in grey, (H, W, 3) in colour. `clip` is the model's range, which floats must lie in, or
-    None.
+    Args:
+        path: A folder or a zip of images, an .npz or .npy array (N, H, W, C), CIFAR's folder or
+            .tar.gz, or Parquet files with a column of images and the folder of such.
+        shape: The shape of one image: (H, W, 1) reads image files in grey, (H, W, 3) in colour.
+        clip: The model's range (low, high), which floats must lie in; None for any.
+        split: A part of what is there: a folder in a folder or zip, an array of an .npz, `train`
+            (the default) or `test` of CIFAR, the Parquet files of that name.
+        crop: Resize image files of other sizes and crop them at the centre.
 
-    `split` chooses a part: a folder in a folder or zip, an array of an .npz, `train` (the default)
-    or `test` of CIFAR, the shards of that name. `crop` resizes image files of other sizes.
+    Returns:
+        The images.
 
-    Raises ValueError where there are not two images or not such a split, or something is damaged
-    or of another size; of image files, where the image is reached.
+    Raises:
+        ValueError: There are not two images or not such a split, or something is damaged or of
+            another size; of image files, where the image is reached.
     """
     if not path.exists():
         raise ValueError(f"There is no folder or file {path}.")

@@ -11,10 +11,24 @@ BLOCK = 2048
 
 
 def cmmd(x: Points, y: Points) -> float:
-    """1000 times the biased squared MMD with `exp(-|x - y|^2 / 200)` on normalised features.
+    """Compute the CLIP maximum mean discrepancy (CMMD).
 
+    It is 1000 times the biased squared MMD with `exp(-|x - y|^2 / 200)` on features of length 1.
     The published metric takes embeddings of CLIP's ViT-L/14 at 336 pixels; with others the number
     is another one.
+
+    Args:
+        x: The samples' features (N, d), or a FeatureSet.
+        y: The data's features (M, d), or a FeatureSet.
+
+    Returns:
+        The distance, at least 0 to rounding.
+
+    Raises:
+        ValueError: The sets differ in d, or all features of an image are 0.
+
+    Source:
+        Jayasumana et al. 2024 (arXiv 2401.09603).
     """
     x, y = pair(x, y)
     across = _mean(_unit(x.features), _unit(y.features))

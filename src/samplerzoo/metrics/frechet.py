@@ -9,9 +9,23 @@ from .sets import Points, pair
 
 
 def frechet_distance(x: Points, y: Points) -> float:
-    """`|m_x - m_y|^2 + tr(C_x + C_y - 2 (C_x C_y)^{1/2})`; with Inception features, the FID.
+    """Compute the Fréchet distance of two sets: the FID, where features are Inception's.
 
-    Biased: its expectation falls with the number of points. Compare only scores of equal numbers.
+    That of Gaussians fitted to both, `|m_x - m_y|^2 + tr(C_x + C_y - 2 (C_x C_y)^{1/2})`. It is
+    biased: its expectation falls with the number of points. Compare only scores of equal numbers.
+
+    Args:
+        x: The samples' features (N, d), or a FeatureSet.
+        y: The data's features (M, d), or a FeatureSet.
+
+    Returns:
+        The distance, at least 0 to rounding.
+
+    Raises:
+        ValueError: The sets differ in d.
+
+    Source:
+        Heusel et al. 2017 (arXiv 1706.08500), eq. 6.
     """
     left, right = pair(x, y)
     return distance_of_moments(left.moments, right.moments)

@@ -12,9 +12,24 @@ from .checks import Lacking, check_features
 def inception_score(
     logits: Float[ArrayLike, "N classes"], splits: int = 10, seed: int | None = 2020
 ) -> tuple[float, float]:
-    """Mean and standard deviation, over splits of the samples, of `exp E KL(p(y|x) || p(y))`.
+    """Compute the Inception Score: whether classes are clear and many.
 
-    The samples are shuffled first, as in torch-fidelity; not with `seed=None`.
+    It is the mean and the standard deviation, over splits of the samples, of `exp E KL(p(y|x) ||
+    p(y))`.
+
+    Args:
+        logits: The classifier's logits of N samples, (N, classes).
+        splits: The number of splits, from 1 to N.
+        seed: The seed of the shuffle before, which is torch-fidelity's; None for none.
+
+    Returns:
+        The mean and the standard deviation.
+
+    Raises:
+        ValueError: The number of splits is not in 1..N, or logits are not finite.
+
+    Source:
+        Salimans et al. 2016 (arXiv 1606.03498), section 4.
     """
     logits = check_features(logits)
     if not 1 <= splits <= len(logits):

@@ -23,18 +23,32 @@ class Sums(NamedTuple):
 
 
 def kernel_distance(x: Points, y: Points) -> float:
-    """The unbiased squared MMD with the kernel `(x . y / d + 1)^3`; can be negative."""
+    """Compute the KID of all samples: the unbiased squared MMD with `(x . y / d + 1)^3`.
+
+    Args:
+        x: The samples' features (N, d), or a FeatureSet.
+        y: The data's features (M, d), or a FeatureSet.
+
+    Returns:
+        The distance, which can be negative.
+
+    Raises:
+        ValueError: The sets differ in d.
+
+    Source:
+        Binkowski et al. 2018 (arXiv 1801.01401).
+    """
     return _distance(*_sums(x, y))
 
 
 def kernel_distance_with_error(x: Points, y: Points) -> tuple[float, float]:
-    """The kernel distance of sets of at least three points, and its standard error.
+    """Compute the kernel distance of sets of at least three points, and its standard error.
 
-    Never too small on average (Efron and Stein 1981): about right where the distance is well
-    above 0, and up to `sqrt(2)` times too large where the distributions are equal. So a distance
-    within two errors of 0 may be 0. It counts the choice of both sets. Intervals of 1.96 errors
-    held the truth in 92% to 99% of draws of 200 to 1000 normal points in 8 or 64 dimensions, and
-    in 91% at the least of strongly skewed ones.
+    The error is never too small on average (Efron and Stein 1981): about right where the distance
+    is well above 0, and up to `sqrt(2)` times too large where the distributions are equal. So a
+    distance within two errors of 0 may be 0. It counts the choice of both sets. Intervals of 1.96
+    errors held the truth in 92% to 99% of draws of 200 to 1000 normal points in 8 or 64 dimensions,
+    and in 91% at the least of strongly skewed ones.
     """
     sums = _sums(x, y)
     n = min(len(sums[0].rows), len(sums[1].rows))
@@ -46,11 +60,27 @@ def kernel_distance_with_error(x: Points, y: Points) -> tuple[float, float]:
 def kid_subsets(
     x: Points, y: Points, subsets: int = 100, size: int = 1000, seed: int = 2020
 ) -> tuple[float, float]:
-    """Mean and standard deviation of the kernel distance over random subsets of both sets.
+    """Compute KID as it is usually printed: its mean and spread over random subsets.
 
-    With the same features these are torch-fidelity's numbers. The deviation is that of one
-    subset, not the error of the mean. Subsets are not made smaller where a set is: that would
-    change the deviation without a word, and `kernel_distance` takes all images there are.
+    With the same features these are torch-fidelity's numbers. The deviation is that of one subset,
+    not the error of the mean. Subsets are not made smaller where a set is: that would change the
+    deviation without a word, and `kernel_distance` takes all images there are.
+
+    Args:
+        x: The samples' features (N, d), or a FeatureSet.
+        y: The data's features (M, d), or a FeatureSet.
+        subsets: How many subsets are drawn.
+        size: The number of images in each, from 2 to the smaller set's.
+        seed: The seed of the choice.
+
+    Returns:
+        The mean and the standard deviation.
+
+    Raises:
+        ValueError: The sets differ in d, or the subsets cannot be drawn.
+
+    Source:
+        Binkowski et al. 2018 (arXiv 1801.01401).
     """
     x, y = (z.features for z in pair(x, y))
     n = min(len(x), len(y))

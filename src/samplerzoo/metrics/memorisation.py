@@ -14,7 +14,13 @@ LEAST = 100  # held-out images: of fewer, none is below the quantile
 
 
 class Memorisation(NamedTuple):
-    """What the distances to the nearest training image say; see `memorisation`."""
+    """Hold what the distances to the nearest training image say; see `memorisation`.
+
+    Args:
+        copies: The share of samples as near as the nearest 1% of held-out images.
+        copy_auc: The probability that a sample is nearer than a held-out image.
+        copy_z: Its distance from 0.5 in standard errors.
+    """
 
     copies: float
     copy_auc: float
@@ -22,7 +28,7 @@ class Memorisation(NamedTuple):
 
 
 def memorisation(x: Points, train: Points, held_out: Points) -> Memorisation:
-    """How much nearer the samples `x` are to the training images than held-out images are.
+    """Compute how much nearer samples are to the training images than held-out images are.
 
     `copies` is the share of samples whose nearest training image is as near as the 1% of held-out
     images that are nearest: 0.01 on average for a sampler that copies nothing; several times that
@@ -30,11 +36,23 @@ def memorisation(x: Points, train: Points, held_out: Points) -> Memorisation:
     count half): 0.5 is neutral, 1 a replay. `copy_z` is its distance from 0.5 in standard errors.
 
     A large `copies` is a sign of copying by itself. `copy_auc` can be above 0.5 as well where
-    samples are merely more typical than images (smoother, of fewer modes), and falls below it
-    where they are far from all images: read it beside precision and recall. Held-out images that
-    have duplicates among the training images (CIFAR-10 has) hide copies of others.
+    samples are merely more typical than images (smoother, of fewer modes), and falls below it where
+    they are far from all images: read it beside precision and recall. Held-out images that have
+    duplicates among the training images (CIFAR-10 has) hide copies of others.
 
-    Raises ValueError for fewer than 100 held-out images.
+    Args:
+        x: The samples' features (N, d), or a FeatureSet.
+        train: Those of the images that the model was trained on.
+        held_out: Those of at least 100 images that it was not trained on.
+
+    Returns:
+        `(copies, copy_auc, copy_z)`.
+
+    Raises:
+        ValueError: The sets differ in d, or there are fewer than 100 held-out images.
+
+    Source:
+        After Meehan, Chaudhuri and Dasgupta 2020 (arXiv 2004.05675).
     """
     return compare(*distances(x, train, held_out))
 

@@ -16,12 +16,18 @@ WAYS = {"smaller", "larger", "neither"}
 
 @dataclass(frozen=True)
 class Metric:
-    """Scores of samples against a reference, in named columns.
+    """Score samples against a reference, in named columns.
 
-    `compute(samples, reference)` returns a finite float for each column of `better`, which says
-    whether a smaller or a larger value is better, or neither (such as a standard error). It raises
-    `Lacking` where a set has not what it needs. `resample(samples, reference)`, of metrics that a
-    bootstrap suits, returns a function from indices of samples to the scores of these.
+    Args:
+        compute: A function `compute(samples, reference)` of two FeatureSets that returns a finite
+            float for each column. It raises `Lacking` where a set has not what it needs.
+        better: For each column, in order, whether a `smaller` or a `larger` value is better, or
+            `neither` (such as a standard error).
+        resample: For metrics that a bootstrap suits, a function `resample(samples, reference)` that
+            returns a function from indices of samples to the scores of these.
+
+    Raises:
+        ValueError: There is no column, or one with another word.
     """
 
     compute: Callable[[FeatureSet, FeatureSet], dict[str, float]]
@@ -36,9 +42,17 @@ class Metric:
             )
 
     def __call__(self, samples: FeatureSet, reference: FeatureSet) -> dict[str, float]:
-        """The scores, in the order of `better`.
+        """Compute the scores.
 
-        Raises ValueError where the sets' features differ in width, or a score is not finite.
+        Args:
+            samples: The samples' features.
+            reference: The data's features.
+
+        Returns:
+            The scores by column, in the order of `better`.
+
+        Raises:
+            ValueError: The sets' features differ in width, or a score is not finite.
         """
         found = self.compute(*pair(samples, reference))
         if set(found) != set(self.better):

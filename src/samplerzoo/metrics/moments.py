@@ -13,13 +13,22 @@ from ..files import write
 
 @dataclass(frozen=True)
 class Moments:
-    """The mean and the covariance (divided by N - 1) of a set of features, in float64."""
+    """Hold the mean and the covariance (divided by N - 1) of a set of features, in float64.
+
+    Args:
+        mean: The mean, (d,).
+        covariance: The covariance, (d, d).
+    """
 
     mean: Float[np.ndarray, "d"]
     covariance: Float[np.ndarray, "d d"]
 
     def save(self, path: Path) -> None:
-        """Write an .npz file of `mu` and `sigma`, as pytorch-fid and torch-fidelity read it."""
+        """Write an .npz file of `mu` and `sigma`, as pytorch-fid and torch-fidelity read it.
+
+        Args:
+            path: The file to write.
+        """
         buffer = io.BytesIO()
         np.savez(buffer, mu=self.mean, sigma=self.covariance)
         write(path, buffer.getvalue())

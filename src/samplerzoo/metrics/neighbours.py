@@ -8,11 +8,24 @@ from .sets import FeatureSet, Points, pair
 
 
 def precision_recall(x: Points, y: Points, k: int = 3) -> tuple[float, float]:
-    """The share of samples `x` in the reference's manifold and of the reference `y` in theirs.
+    """Compute the shares of samples in the data's manifold and of data in the samples'.
 
     A set's manifold is the union of closed balls around its points, each reaching to its `k`-th
-    nearest other point (Kynkaanniemi et al. 2019). Both depend on the numbers of points: compare
-    only scores of equal numbers.
+    nearest other point. Both depend on the numbers of points: compare only scores of equal numbers.
+
+    Args:
+        x: The samples' features (N, d), or a FeatureSet.
+        y: The data's features (M, d), or a FeatureSet.
+        k: Which neighbour a ball reaches to, from 1 to the smaller set's number less 1.
+
+    Returns:
+        The precision and the recall, each in [0, 1].
+
+    Raises:
+        ValueError: The sets differ in d, or k is too large.
+
+    Source:
+        Kynkaanniemi et al. 2019 (arXiv 1904.06991), eq. 1 and 2.
     """
     x, y = _checked(x, y, k)
     limits = y.once(radii, k)[None, :], x.once(radii, k)[:, None]
@@ -21,11 +34,28 @@ def precision_recall(x: Points, y: Points, k: int = 3) -> tuple[float, float]:
 
 
 def density_coverage(x: Points, y: Points, k: int = 5) -> tuple[float, float]:
-    """How many of the reference's balls hold a sample, over `k`, and the share that holds any.
+    """Compute the density of samples among the data, and how much of the data they cover.
 
-    The balls are open and reach to the `k`-th nearest other point (Naeem et al. 2020). Where both
-    distributions are equal, and the numbers of points, density is 1 on average and coverage about
-    `1 - 2^-k`; density can be above 1.
+    Density is the number of the data's balls that a sample lies in, over `k`, on average; coverage
+    is the share of balls that hold a sample.
+
+    The balls are open and reach to the `k`-th nearest other point. Where both distributions are
+    equal, and the numbers of points, density is 1 on average and coverage about `1 - 2^-k`; density
+    can be above 1.
+
+    Args:
+        x: The samples' features (N, d), or a FeatureSet.
+        y: The data's features (M, d), or a FeatureSet.
+        k: Which neighbour a ball reaches to, from 1 to the smaller set's number less 1.
+
+    Returns:
+        The density and the coverage.
+
+    Raises:
+        ValueError: The sets differ in d, or k is too large.
+
+    Source:
+        Naeem et al. 2020 (arXiv 2002.09797).
     """
     x, y = _checked(x, y, k)
     limits = (y.once(radii, k)[None, :],)

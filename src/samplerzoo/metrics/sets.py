@@ -18,7 +18,17 @@ T = TypeVar("T")
 
 
 class FeatureSet:
-    """Features (N, d) of a set of images, or their moments alone, and what follows from them."""
+    """Hold the features of a set of images, or their moments alone, and what follows from them.
+
+    Args:
+        features: The features, (N, d); they may be a memory map.
+        moments: Their mean and covariance, where they are known; computed when asked for otherwise.
+        head: A function from one image's features to logits, (classes,).
+        held_out: The features of images that the model was not trained on.
+
+    Raises:
+        ValueError: Neither features nor moments are given, or features are not finite.
+    """
 
     def __init__(
         self,
@@ -28,11 +38,6 @@ class FeatureSet:
         head: Callable[[Array], Array] | None = None,
         held_out: FeatureSet | None = None,
     ):
-        """`features` may be a memory map; `head` maps one image's features to logits (classes,).
-
-        `held_out` is a set of images that the model was not trained on. Raises ValueError where
-        neither features nor moments are given, or features that are not finite.
-        """
         if features is None and moments is None:
             raise ValueError("A FeatureSet needs features or moments; neither is given.")
         self._features = None if features is None else check_features(features)
@@ -41,7 +46,7 @@ class FeatureSet:
 
     @property
     def features(self) -> Float[np.ndarray, "N d"]:
-        """The features; Lacking where only moments are known."""
+        """Return the features, (N, d); raise `Lacking` where only moments are known."""
         if self._features is None:
             raise Lacking(
                 "Only the mean and the covariance of these features are known; this needs the "
@@ -51,17 +56,17 @@ class FeatureSet:
 
     @property
     def width(self) -> int:
-        """The number `d` of features of an image."""
+        """Return the number `d` of features of an image."""
         return len(self.moments.mean) if self._features is None else self._features.shape[1]
 
     @cached_property
     def moments(self) -> Moments:
-        """Mean and covariance in float64, computed a chunk at a time unless given."""
+        """Return the mean and the covariance, computed a chunk at a time unless given."""
         return self._moments or accumulate(pieces(self.features))
 
     @cached_property
     def logits(self) -> Float[np.ndarray, "N classes"] | None:
-        """The head's logits, a chunk at a time; None where there is no head."""
+        """Return the head's logits, (N, classes); None where there is no head."""
         if self._head is None:
             return None
         apply = jax.jit(jax.vmap(self._head))
@@ -69,7 +74,15 @@ class FeatureSet:
         return np.concatenate(chunks)
 
     def once(self, compute: Callable[..., T], *options: Any) -> T:
-        """`compute(features, *options)`, kept: a reference is compared with many sets."""
+        """Return `compute(features, *options)`, kept: a reference is compared with many sets.
+
+        Args:
+            compute: A function of the features.
+            *options: Its further arguments, which can be hashed.
+
+        Returns:
+            What it returned the first time.
+        """
         key = (compute, *options)
         if key not in self._known:
             self._known[key] = compute(self.features, *options)

@@ -50,11 +50,23 @@ def reference(
     held_out: Data | None = None,
     progress: Progress | None = None,
 ) -> FeatureSet:
-    """The features of a data set and their moments, as a memory map of a file in the cache.
+    """Return the features of a data set and their moments, from the cache where they are there.
 
-    Computed a batch at a time where there is no such file yet; `progress` is told the number of
-    images of each. Of a `Bank` or `Statistics`, what they hold. Raises ValueError where features
-    are not finite, or an image cannot be read.
+    They are a memory map of a file in the cache, computed a batch at a time where there is no such
+    file yet. Of a `Bank` or `Statistics`, they are what these hold.
+
+    Args:
+        name: The extractor's name, which messages and files say.
+        phi: The extractor: a function from one image (H, W, C) to a vector (d,).
+        data: The images, or a `Bank` or `Statistics` in their place.
+        held_out: Images that the model was not trained on, for metrics that need them.
+        progress: A function that is told the number of images of each batch.
+
+    Returns:
+        The features, with the extractor's head where it has one.
+
+    Raises:
+        ValueError: Features are not finite, or an image cannot be read.
     """
     if isinstance(data, Images):
         kept = _kept(name, phi, data, progress)

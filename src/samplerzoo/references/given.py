@@ -13,9 +13,15 @@ SUFFIX = ".safetensors"
 
 
 class Bank:
-    """The features of one data set in files such as the cache keeps, one for each extractor.
+    """Stand for a data set by files of its features, such as the cache keeps.
 
-    Raises ValueError where a file is none such, or they are not of the same data.
+    There is one file for each extractor.
+
+    Args:
+        paths: The files.
+
+    Raises:
+        ValueError: A file is not one of features, or they are not of the same data.
     """
 
     def __init__(self, paths: Iterable[Path]):
@@ -33,11 +39,32 @@ class Bank:
 
     @classmethod
     def at(cls, path: Path) -> "Bank":
-        """That of a file, or of all files of a folder."""
+        """Make the Bank of a file, or of all files of a folder.
+
+        Args:
+            path: A .safetensors file, or a folder of them.
+
+        Returns:
+            The Bank.
+
+        Raises:
+            ValueError: A file is not one of features, or they are not of the same data.
+        """
         return cls(sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path])
 
     def reference(self, name: str, phi: Extractor) -> FeatureSet:
-        """The features of an extractor; ValueError where another made them, or they are damaged."""
+        """Return the features of one extractor.
+
+        Args:
+            name: The extractor's name.
+            phi: The extractor, whose weights must be those that made the features.
+
+        Returns:
+            The features, as a memory map.
+
+        Raises:
+            ValueError: Another extractor made them, there are none, or the file is damaged.
+        """
         if name not in self._paths:
             raise ValueError(
                 f"Of the data there are the features {', '.join(self._paths)} and no images, so "
@@ -52,9 +79,16 @@ class Bank:
 
 
 class Statistics:
-    """The mean and the covariance of features in an .npz file of `mu` and `sigma`.
+    """Stand for one data set by the mean and the covariance of its features, from an .npz file.
 
-    Such as pytorch-fid and torch-fidelity write; the file does not say of which features.
+    The file holds `mu` and `sigma`, as pytorch-fid and torch-fidelity write them. It does not say
+    of which features.
+
+    Args:
+        path: The .npz file.
+
+    Raises:
+        ValueError: The file is not such a file, or `sigma` is not a covariance.
     """
 
     def __init__(self, path: Path):
@@ -62,7 +96,15 @@ class Statistics:
         self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
 
     def reference(self, name: str, phi: Extractor) -> FeatureSet:
-        """The moments alone, whatever the extractor."""
+        """Return the moments alone, whatever the extractor.
+
+        Args:
+            name: The extractor's name, which is not looked at.
+            phi: The extractor, which is not looked at.
+
+        Returns:
+            A set of moments without features.
+        """
         return FeatureSet(moments=self._moments)
 
 

@@ -11,10 +11,23 @@ from .times import Times
 
 
 class DDIM(AbstractFamily):
-    """`x_s = alpha_s x0 + sqrt(sigma_s^2 - lambda^2) eps + lambda z`, `lambda = eta * posterior`.
+    """Step as DDIM does, with as much fresh noise as `eta` says.
 
-    `eta = 0` is deterministic, 1 is DDPM with the posterior variance. With `per_step`, eta is a
-    free parameter of every step; else only the times can be searched.
+    `x_s = alpha_s x0 + sqrt(sigma_s^2 - lambda^2) eps + lambda z`, with `lambda = eta * posterior`.
+    With `per_step`, eta is a free parameter of every step; else only the times can be searched.
+
+    Args:
+        steps: K, the number of network evaluations.
+        times: `linear` or `quadratic` stride, or Times.
+        eta: The share of DDPM's fresh noise: 0 is deterministic, 1 is DDPM with the posterior
+            variance.
+        per_step: Free eta at every step.
+
+    Raises:
+        ValueError: eta is not in [0, 1], or the steps or times are not valid.
+
+    Source:
+        Song, Meng and Ermon 2021 (arXiv 2010.02502), eq. 12 and 16.
     """
 
     times: Times

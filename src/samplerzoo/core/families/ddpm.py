@@ -11,10 +11,19 @@ from .times import Times
 
 
 class DDPM(AbstractFamily):
-    """The posterior mean with fresh noise of the `posterior` (smaller) or `forward` variance.
+    """Sample by ancestral steps: the posterior's mean, and fresh noise at every step but the last.
 
-    With `per_step`, a gain on the fresh noise is a free parameter of every step. The last step
-    ends at data without noise.
+    Args:
+        steps: K, the number of network evaluations, on any sub-sequence of the model's times.
+        times: `linear` or `quadratic` stride, or Times.
+        variance: `posterior`, or `forward`, the larger of DDPM's two choices.
+        per_step: Free a gain on the fresh noise of every step.
+
+    Raises:
+        ValueError: The variance is neither, or the steps or times are not valid.
+
+    Source:
+        Ho, Jain and Abbeel 2020 (arXiv 2006.11239), eq. 6 and 7.
     """
 
     mean: DDIM

@@ -14,25 +14,39 @@ from .times import Times
 
 
 class AbstractFamily(eqx.Module):
-    """A pure function from free parameters and a noise schedule to a StepTable.
+    """Map free parameters and a noise schedule to a sampler: a pure function to a `StepTable`.
 
-    The free parameters are the floating-point array fields, unconstrained: any real values give
-    a valid table. A member is constructed as `Member(steps, times=..., **options)` and
-    reproduces a known sampler until it is searched.
+    The free parameters are the floating-point array fields, unconstrained: any real values give a
+    valid table. A member is made as `Member(steps, times=..., **options)` and is a known sampler
+    until it is searched. `samplerzoo.testing.check_family` checks all of this.
     """
 
     @abstractmethod
     def table(self, schedule: AbstractSchedule) -> StepTable:
-        """The sampler, as numbers."""
+        """Return the sampler, as numbers.
+
+        Args:
+            schedule: The levels of the model that it is for.
+
+        Returns:
+            The table, of K rows.
+        """
 
 
 def free_parameters(
     family: AbstractFamily, times: bool = False, decoupled: bool = False
 ) -> PyTree[bool]:
-    """A filter spec of what to search: every floating-point array but the times.
+    """Choose what of a family is searched: every floating-point array but the times, by default.
 
-    `times` adds the grid, `decoupled` the grid and the times told to the network. Any other
-    choice is another spec, made with `equinox.tree_at`.
+    Any other choice is another filter spec, made with `equinox.tree_at`.
+
+    Args:
+        family: The family.
+        times: Search the grid of times too.
+        decoupled: Search the grid, and the times told to the network apart from it.
+
+    Returns:
+        An Equinox filter spec: the family with True in the place of each leaf that is searched.
     """
 
     def spec(node):

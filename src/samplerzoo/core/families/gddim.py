@@ -13,10 +13,24 @@ from .times import Times
 
 
 class GDDIM(AbstractFamily):
-    """`x_s ~ N(mu0 x0 + sum_u mu_u x_u, lambda^2 I)` over the last `depth` states `x_u`.
+    """Step from all past states with all coefficients free: DDIM until it is searched.
 
-    `mu[n, d]` is the weight of state `x_n` in `x_{n+1+d}`; the default depth is the whole past.
-    Fields hold differences from DDIM(eta), as RDDIM's do.
+    `x_s ~ N(mu0 x0 + sum_u mu_u x_u, lambda^2 I)` over the last `depth` states `x_u`: the
+    non-Markovian family of the DDSS paper, called GGDM there. `mu[n, d]` is the weight of state
+    `x_n` in `x_{n+1+d}`. The fields hold differences from DDIM(eta), as RDDIM's do.
+
+    Args:
+        steps: K, the number of network evaluations.
+        times: `linear` or `quadratic` stride, or Times.
+        eta: The share of DDPM's fresh noise to start from, in [0, 1].
+        depth: How many past states enter a step, 1 to K; all by default.
+
+    Raises:
+        ValueError: The depth is not in 1..K, eta is not in [0, 1], or the steps or times are not
+            valid.
+
+    Source:
+        Watson et al. 2022 (arXiv 2202.05830), eq. 13 and 14.
     """
 
     ddim: DDIM

@@ -12,10 +12,22 @@ from .times import Times
 
 
 class RDDIM(AbstractFamily):
-    """`x_s ~ N(mu x0 + nu x_t, lambda^2 I)` with `mu, nu, lambda` free at every step.
+    """Step from the last state with all coefficients free: DDIM until it is searched.
 
-    The fields hold the differences from DDIM(eta), 0 at the start, in units of the marginal's
-    scale `sqrt(alpha^2 + sigma^2)` (1 for a variance-preserving schedule).
+    `x_s ~ N(mu x0 + nu x_t, lambda^2 I)` with mu, nu and lambda free at every step: the Markov
+    family of the DDSS paper. The fields hold the differences from DDIM(eta), 0 at the start, in
+    units of the marginal's scale `sqrt(alpha^2 + sigma^2)` (1 for a variance-preserving schedule).
+
+    Args:
+        steps: K, the number of network evaluations.
+        times: `linear` or `quadratic` stride, or Times.
+        eta: The share of DDPM's fresh noise to start from, in [0, 1].
+
+    Raises:
+        ValueError: eta is not in [0, 1], or the steps or times are not valid.
+
+    Source:
+        Watson et al. 2022 (arXiv 2202.05830), eq. 10 and 11.
     """
 
     ddim: DDIM

@@ -16,12 +16,16 @@ _FLOOR = 0.01  # of 1 / K^2: the least share of the way that one gap can shrink 
 
 
 class Times(eqx.Module):
-    """A decreasing grid of K + 1 times that ends at data, and the times told to the network.
+    """Place K times between `t_max` and data: a grid that falls, and the times told to the network.
 
-    `gaps` are the unconstrained logarithms of the grid's K gaps (softmax, then a running sum);
-    `shift` moves the time told at each step away from the grid's (*decoupled* times), within
-    half the gaps beside it, so that told times fall too and the first is told as it is.
-    `start` is the first time as a share of `t_max`. Any real values give a valid grid.
+    Any real values of the arrays give a valid grid, so that times can be searched.
+
+    Args:
+        gaps: The unconstrained logarithms of the grid's gaps, (K,): a softmax, then a running sum.
+        shift: What moves the time told at each step away from the grid's (*decoupled* times), (K,),
+            within half of the gaps beside it, so that told times fall too. The first is told as it
+            is.
+        start: The first time as a share of `t_max`.
     """
 
     gaps: Steps
@@ -30,9 +34,18 @@ class Times(eqx.Module):
 
     @classmethod
     def of(cls, times: "str | Sequence[float] | Times", steps: int) -> "Times":
-        """From a stride's name, or as they are.
+        """Make the times of a stride's name, or check that given ones are of the right number.
 
-        Raises ValueError for a number of steps below 1 or an unknown stride.
+        Args:
+            times: `linear` or `quadratic`, or Times, which are returned as they are.
+            steps: K, the number of network evaluations.
+
+        Returns:
+            The times, K of them.
+
+        Raises:
+            ValueError: The number of steps is below 1, the stride is unknown, or the Times are not
+                K.
         """
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise ValueError(f"steps is {steps!r}; it must be a whole number of at least 1.")
@@ -48,9 +61,19 @@ class Times(eqx.Module):
 
     @classmethod
     def fit(cls, grid: ArrayLike, told: ArrayLike | None = None, t_max: float = 1.0) -> "Times":
-        """The Times whose grid is `grid` (K + 1 falling times, the last 0), told as `told`.
+        """Find the Times that have a given grid.
 
-        Raises ValueError for a grid that does not fall so, or told times out of reach.
+        Args:
+            grid: K + 1 times that fall from at most `t_max` to 0.
+            told: The times told to the network, (K,), each near its own of the grid; the grid's by
+                default.
+            t_max: The unit of both: a schedule's `t_max`, or 1 for shares of it.
+
+        Returns:
+            The times, K of them.
+
+        Raises:
+            ValueError: The grid does not fall so, or a told time is out of reach.
         """
         grid = np.asarray(grid, np.float64) / t_max
         steps, gaps = len(grid) - 1, -np.diff(grid) / grid[0]
@@ -74,7 +97,14 @@ class Times(eqx.Module):
         return cls(logits, jnp.asarray(shift, logits.dtype), float(grid[0]))
 
     def __call__(self, t_max: float) -> tuple[Steps, Float[Array, "K+1"]]:
-        """The times told to the network (K,) and the grid (K + 1,) whose last time is 0."""
+        """Return the times on a schedule's scale.
+
+        Args:
+            t_max: The schedule's first time.
+
+        Returns:
+            The times told to the network, (K,), and the grid, (K + 1,), whose last time is 0.
+        """
         steps = self.gaps.shape[0]
         floor = _FLOOR / steps**2
         gaps = floor + (1 - steps * floor) * jax.nn.softmax(self.gaps)
