@@ -4,8 +4,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 VENV ?= .venv
 EXTRAS ?= dev
 RUN = $(VENV)/bin/python -m
-# Other tools' FID, to test against: what they depend on breaks PyTorch for CPUs, and is not used.
-FIDELITY = torch-fidelity clean-fid
+# Other tools to test against: what else they depend on breaks PyTorch for CPUs, and is not used.
+FIDELITY = torch-fidelity clean-fid k-diffusion torchdiffeq torchsde trampoline
 PIP = $(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test lint bench results clean

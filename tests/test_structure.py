@@ -23,7 +23,7 @@ LAYERS = [
     ["metrics", "formats"],
     ["references", "hub"],
     ["runs"],
-    ["reports", "publishing", "testing"],
+    ["reports", "publishing", "exporters", "testing"],
     ["cli", "assets"],
     ["__main__"],
 ]

@@ -1,0 +1,1 @@
+"""Searched samplers for the tools in which people sample."""
