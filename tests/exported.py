@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from samplerzoo import DDIM, DDPM, GDDIM, RDDIM, DiffusionModel, DiscreteVP
-from samplerzoo.core.engine import draw, run
+from samplerzoo.core.engine import draw, run_table
 
 BETAS = np.linspace(1e-4, 0.02, 1000)
 STEPS = 5
@@ -68,7 +68,7 @@ def called_back(network, shape, schedule=None, clip=(-1.0, 1.0), prediction="eps
 def engine_samples(table, model, starts, keys):
     """The engine's samples from channels-first starts, channels first again."""
     states = jnp.moveaxis(jnp.asarray(starts), 1, -1)
-    one = eqx.filter_jit(run)
+    one = eqx.filter_jit(run_table)
     found = [one(table, model, x, key) for x, key in zip(states, keys, strict=True)]
     return np.moveaxis(np.stack([np.asarray(x) for x in found]), -1, 1)
 
