@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.stats
+
+from samplerzoo.metrics import Interval, mean_interval, ratio_interval
+from samplerzoo.tables import Table
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results"
@@ -39,35 +41,19 @@ def scored(folder: Path, targets: Iterable[Any], *words: Any) -> list[Row]:
     return samplerzoo("evaluate", *targets, *words, "--out", folder)["rows"]
 
 
-def half_width(scores: Sequence[float]) -> float:
-    """Of the 95% interval of a mean (Student's t)."""
-    if len(scores) < 2:
-        return float("nan")
-    quantile = scipy.stats.t.ppf(0.975, len(scores) - 1)
-    return float(quantile * np.std(scores, ddof=1) / len(scores) ** 0.5)
-
-
-def plus_minus(value: float, half: float, digits: int = 2) -> str:
-    """A value with the half-width of its interval, where there is one."""
-    return f"{value:.{digits}f}" + ("" if np.isnan(half) else f" ± {half:.{digits}f}")
-
-
 def interval(scores: Sequence[float], digits: int = 2) -> str:
-    """The mean with the half-width of its interval."""
-    return plus_minus(float(np.mean(scores)), half_width(scores), digits)
+    """The mean with half of its 95% interval."""
+    return mean_interval(scores).text(digits)
 
 
-def ratio(scores: Sequence[float], base: Sequence[float]) -> tuple[float, float]:
-    """The ratio of two means and the half-width of its interval, to first order."""
-    means = np.mean(scores), np.mean(base)
-    parts = [half_width(s) / m for s, m in zip((scores, base), means, strict=True)]
-    return float(means[0] / means[1]), float(means[0] / means[1] * np.hypot(*parts))
+def ratio(scores: Sequence[float], base: Sequence[float]) -> Interval:
+    """The ratio of two means."""
+    return ratio_interval(mean_interval(scores), mean_interval(base))
 
 
 def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *lines))
+    return Table(head, list(lines)).markdown()
 
 
 class Scores(NamedTuple):
@@ -97,11 +83,11 @@ class Scores(NamedTuple):
 
     def share(self, name: str, steps: int, features: str) -> str:
         """FD over that of the better of DDIM's strides."""
-        return plus_minus(*self._ratio(name, steps, features))
+        return self._ratio(name, steps, features).text(2)
 
     def gains(self, features: str) -> str:
         """How many kinds of searches have FD below DDIM's (of one seed, none), and which not."""
-        lost = [k for k in self.searches if not sum(self._ratio(*k, features)) < 1]
+        lost = [k for k in self.searches if not self._surely_less(*k, features)]
         total, names = len(self.searches), ", ".join(f"{name} at K = {k}" for name, k in lost)
         return f"{total - len(lost)} of {total}" + (f" (not {names})" if lost else "")
 
@@ -109,18 +95,22 @@ class Scores(NamedTuple):
         """Those kinds of searches whose interval of a column lies wholly below a rival's."""
         found = []
         for name, k in self.searches:
-            ours, theirs = (self.of(n, k, features, column) for n in (name, rival))
-            if np.mean(ours) + half_width(ours) < np.mean(theirs) - half_width(theirs):
+            ours, theirs = (mean_interval(self.of(n, k, features, column)) for n in (name, rival))
+            if ours.below(theirs):
                 found.append(f"{name} at K = {k}")
         return ", ".join(found) or "none"
 
     def missed(self, name: str, steps: int, features: str, most: float) -> str | None:
         """By how much the ratio to DDIM is above `most`, if it is."""
-        found, _ = self._ratio(name, steps, features)
+        found = self._ratio(name, steps, features).value
         return f"{name} at K = {steps} by {found - most:.2f}" if found > most else None
 
-    def _ratio(self, name: str, steps: int, features: str) -> tuple[float, float]:
+    def _ratio(self, name: str, steps: int, features: str) -> Interval:
         return ratio(self.of(name, steps, features, "fd"), self.best_ddim(steps, features))
+
+    def _surely_less(self, name: str, steps: int, features: str) -> bool:
+        found = self._ratio(name, steps, features)
+        return found.half is not None and found.high < 1
 
     def distances(self, names: Iterable[str], steps: Sequence[int], features: str) -> str:
         """FD by K, of searched samplers with the ratio to DDIM's; last DDPM's at K = 1000."""

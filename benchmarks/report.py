@@ -11,16 +11,18 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from samplerzoo.tables import Table
+
 OUT = Path(__file__).parent.parent / "docs" / "benchmarks"
 SMALLEST = "cifar10-32"
-Row = dict[str, Any]
-Columns = dict[str, Callable[[Row], object]]
+Record = dict[str, Any]
+Columns = dict[str, Callable[[Record], object]]
 
 
-def read(paths: Iterable[str]) -> tuple[Row, dict[str, list[Row]]]:
+def read(paths: Iterable[str]) -> tuple[Record, dict[str, list[Record]]]:
     """The machine, and each group's benchmarks as flat rows, later files replacing earlier ones."""
-    machine: Row = {}
-    found: dict[tuple[str, str], Row] = {}
+    machine: Record = {}
+    found: dict[tuple[str, str], Record] = {}
     for path in paths:
         content = json.loads(Path(path).read_text())
         here = content["machine_info"]["samplerzoo"]
@@ -30,7 +32,7 @@ def read(paths: Iterable[str]) -> tuple[Row, dict[str, list[Row]]]:
         for one in content["benchmarks"]:
             row = one["extra_info"] | {"seconds": one["stats"]["min"], "cores": here["cores"]}
             found[one["group"], one["name"]] = row
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[Record]] = {}
     for (group, _), row in found.items():
         groups.setdefault(group, []).append(row)
     return machine, groups
@@ -40,23 +42,22 @@ def number(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def field(name: str, factor: float = 1.0) -> Callable[[Row], str]:
+def field(name: str, factor: float = 1.0) -> Callable[[Record], str]:
     """A column of numbers."""
     return lambda row: number(None if row.get(name) is None else factor * row[name])
 
 
-def text(name: str) -> Callable[[Row], object]:
+def text(name: str) -> Callable[[Record], object]:
     """A column of names and whole numbers."""
     return lambda row: row[name]
 
 
-def table(rows: list[Row], columns: Columns) -> str:
+def table(rows: list[Record], columns: Columns) -> str:
     """Markdown, a row a benchmark."""
     if not rows:
         return "Not measured here."
-    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    lines += ["| " + " | ".join(str(f(row)) for f in columns.values()) + " |" for row in rows]
-    return "\n".join(lines)
+    lines = [[str(write(row)) for write in columns.values()] for row in rows]
+    return Table(list(columns), lines).markdown()
 
 
 MEMORY: Columns = {
@@ -150,12 +151,12 @@ METRIC: Columns = {
 }
 
 
-def memory_ratio(row: Row) -> str:
+def memory_ratio(row: Record) -> str:
     ours, theirs = (row["rss_megabytes"].get(side) for side in ("ours", "torch"))
     return number(ours / theirs if ours is not None and theirs else None)
 
 
-def plot(rows: list[Row], name: str, label: str, path: Path) -> None:
+def plot(rows: list[Record], name: str, label: str, path: Path) -> None:
     """A quantity against K, a line a family."""
     figure, axes = plt.subplots(figsize=(6, 4))
     for family in dict.fromkeys(row["family"] for row in rows):
@@ -167,7 +168,7 @@ def plot(rows: list[Row], name: str, label: str, path: Path) -> None:
     plt.close(figure)
 
 
-def by_workload(rows: list[Row], columns: Columns) -> str:
+def by_workload(rows: list[Record], columns: Columns) -> str:
     """A table for each workload, under what its network is."""
     parts = []
     for name in dict.fromkeys(row["workload"] for row in rows):
@@ -180,7 +181,7 @@ def by_workload(rows: list[Row], columns: Columns) -> str:
     return "\n\n".join(parts) or "Not measured here."
 
 
-def peers(rows: list[Row]) -> str:
+def peers(rows: list[Record]) -> str:
     """A table for each of the networks compared."""
     parts = []
     for name in dict.fromkeys(row["network"] for row in rows):
@@ -190,7 +191,7 @@ def peers(rows: list[Row]) -> str:
     return "\n\n".join(parts) or "Not measured here."
 
 
-def gddim_memory(rows: list[Row]) -> str:
+def gddim_memory(rows: list[Record]) -> str:
     """The growth of the full past's memory with K, in words."""
     points = {r["steps"]: r["xla_megabytes"] for r in rows
               if (r["workload"], r["family"]) == (SMALLEST, "gddim")}  # fmt: skip
@@ -204,7 +205,7 @@ def gddim_memory(rows: list[Row]) -> str:
     )
 
 
-def page(machine: Row, groups: dict[str, list[Row]]) -> str:
+def page(machine: Record, groups: dict[str, list[Record]]) -> str:
     """The page, Markdown."""
     steps, divided = groups.get("search step", []), groups.get("micro-batched search step", [])
     sampling, largest = groups.get("sampling", []), groups.get("largest batch", [])

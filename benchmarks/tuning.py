@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 import samplerzoo as sz
-from experiment import RESULTS, ROOT, interval, markdown, plus_minus, ratio
+from experiment import RESULTS, ROOT, interval, markdown, ratio
 from samplerzoo.cli._data import load_data
 from samplerzoo.cli._load import load_model
 from samplerzoo.registry import load
@@ -122,7 +122,7 @@ def page(given: argparse.Namespace, found: dict[str, dict[str, float]], ddim: fl
     for name in CHANGES:
         share = ratio(scores(name, "end"), scores(base, "end"))
         cells = [interval(scores(name, kind), 3) for kind in ("end", "average")]
-        lines.append([name, cells[0], plus_minus(*share) if name != base else "1", cells[1]])
+        lines.append([name, cells[0], share.text(2) if name != base else "1", cells[1]])
         gaps = np.subtract(scores(name, "end"), scores(base, "end"))
         for side, sign in ((better, 1), (worse, -1)):
             if name != base and np.all(sign * gaps < 0):
@@ -131,7 +131,7 @@ def page(given: argparse.Namespace, found: dict[str, dict[str, float]], ddim: fl
     averaged = ratio(
         [s for name in CHANGES for s in scores(name, "average")],
         [s for name in CHANGES for s in scores(name, "end")],
-    )[0]
+    ).value
     return f"""# Tuning a search
 
 Written by `python benchmarks/tuning.py`: model `{given.model}`, searched in `{given.features}`,

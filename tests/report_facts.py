@@ -10,8 +10,9 @@ import numpy as np
 
 from samplerzoo import DDIM, GDDIM, RDDIM, CosineVP, DiffusionModel, StepTable, departure
 from samplerzoo.core.drawing import make_table
-from samplerzoo.reports.facts import Drawn, Facts, Row, Run
+from samplerzoo.reports.facts import Drawn, Facts, Search
 from samplerzoo.reports.gather import ddim_at
+from samplerzoo.runs.rows import Row
 from samplerzoo.runs.store import Config
 
 BETTER = {"fd": "smaller", "kid": "smaller", "recall": "larger", "kid_se": "neither"}
@@ -36,13 +37,13 @@ def make_run(
     name: str = "",
     sampler: str = "",
     **config,
-) -> Run:
+) -> Search:
     """A run whose log has a step that was skipped."""
     table = perturbed(make_table(FAMILIES[family](steps), MODEL.schedule))
     clean, noise = ddim_at(table, MODEL)
     a, v = map(np.asarray, measure(table, MODEL.schedule))
     given = {"data": "digits", "features": "seen", "report_features": "unseen", **config}
-    return Run(
+    return Search(
         name=name or f"runs/{family}-{steps}-{seed}",
         sampler=sampler or family,
         nfe=steps,
@@ -54,7 +55,9 @@ def make_run(
     )  # fmt: skip
 
 
-def make_rows(runs: Sequence[Run], spaces: Sequence[str] = ("seen", "unseen")) -> tuple[Row, ...]:
+def make_rows(
+    runs: Sequence[Search], spaces: Sequence[str] = ("seen", "unseen")
+) -> tuple[Row, ...]:
     """Scores of all runs and baselines, the searched ones far better."""
     rows = []
     for space in spaces:
@@ -69,7 +72,7 @@ def make_rows(runs: Sequence[Run], spaces: Sequence[str] = ("seen", "unseen")) -
     return tuple(rows)
 
 
-def make_drawn(runs: Sequence[Run], shape: tuple[int, ...], count: int = 5) -> tuple[Drawn, ...]:
+def make_drawn(runs: Sequence[Search], shape: tuple[int, ...], count: int = 5) -> tuple[Drawn, ...]:
     """Samples of every sampler, of other numbers each."""
     names = sorted({(run.sampler, run.nfe) for run in runs})
     names += [(name, nfe) for nfe in sorted({run.nfe for run in runs}) for name in BASELINES]
@@ -82,7 +85,7 @@ def make_drawn(runs: Sequence[Run], shape: tuple[int, ...], count: int = 5) -> t
 
 
 def make_facts(
-    runs: Sequence[Run] | None = None, shape: tuple[int, ...] = (4, 4, 1), **changes
+    runs: Sequence[Search] | None = None, shape: tuple[int, ...] = (4, 4, 1), **changes
 ) -> Facts:
     """Facts of two families at two K with two seeds each."""
     runs = runs or [

@@ -10,72 +10,24 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.stats
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from cli_tools import TOY, begin, end, fail, succeed, write_toys
-from samplerzoo.cli._evaluation import ROWS, open_evaluation
-from samplerzoo.cli._tables import csv_table, markdown_table, text_table
 from samplerzoo.metrics import FeatureSet, Moments
 from samplerzoo.metrics.builtin import fd
+from samplerzoo.runs.evaluation import ROWS, open_evaluation
+from samplerzoo.runs.rows import Row
 from samplerzoo.runs.scores import lacks
 
 WHERE = (TOY[0], TOY[1], "--n=16", "--quiet")
 
 
 def row(sampler="ddim", nfe=5, features="a", seed=0, **scores):
-    return {"sampler": sampler, "nfe": nfe, "features": features, **scores, "n": 8, "seed": seed}
+    return Row(sampler, nfe, features, 8, seed, scores)
 
 
 def about(n):
     return {"model": "toy", "depends_on": {"n": n}}
-
-
-ROWS_OF_TWO = [
-    row("ddim", 5, "a", 0, fd=3.0, kid=0.5, kid_se=0.1),
-    row("ddim", 5, "b", 0, fd=0.25, **{"is": 2.0}),
-    row("run", 10, "a", 0, fd=0.025, kid=-0.003, kid_se=0.002),
-    row("run", 10, "b", 0, fd=1.0, **{"is": 4.0}),
-]
-
-
-def test_a_table_shows_what_applies_and_intervals():
-    lines = text_table(ROWS_OF_TWO).splitlines()
-    assert lines[1].split() == ["sampler", "NFE", "FD", "KID", "FD", "IS"]
-    assert lines[3].split() == ["ddim", "5", "3.000", "0.5000", "±", "0.1960", "0.25", "2.00"]
-    assert lines[4].split() == ["run", "10", "0.025", "-0.0030", "±", "0.0039", "1.00", "4.00"]
-    assert len({len(line) for line in lines[:-1]}) == 1
-    assert lines[-1] == "n = 8; seed 0; ± 95% interval"
-
-
-def test_several_seeds_are_a_mean_and_its_interval():
-    fds = [1.0, 2.0, 4.0]
-    rows = [row(seed=n, fd=fd) for n, fd in enumerate(fds)]
-    half = scipy.stats.t.interval(0.95, 2, loc=0, scale=scipy.stats.sem(fds))[1]
-    assert f"2.33 ± {half:.2f}" in text_table(rows)
-    assert f"| ddim | 5 | 2.33 ± {half:.2f} |" in markdown_table(rows)
-
-
-def test_metrics_that_do_not_apply_are_a_dash_in_a_column_that_others_have():
-    rows = [row("x", fd=1.0, **{"is": 2.0}), row("y", fd=1.0)]
-    assert text_table(rows).splitlines()[4].split() == ["y", "5", "1.00", "-"]
-
-
-def test_csv_keeps_every_digit_and_leaves_gaps():
-    found = list(csv.DictReader(io.StringIO(csv_table(ROWS_OF_TWO))))
-    assert [line["is"] for line in found] == ["", "2.0", "", "4.0"]
-    assert float(found[2]["kid"]) == -0.003
-    assert list(found[0]) == [
-        "sampler",
-        "nfe",
-        "features",
-        "fd",
-        "kid",
-        "kid_se",
-        "is",
-        "n",
-        "seed",
-    ]
 
 
 def test_a_folder_keeps_rows_and_merges_metrics(tmp_path):
@@ -128,8 +80,10 @@ def test_other_folders_are_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no evaluation"):
         open_evaluation(tmp_path, about(8), {})
     (tmp_path / "evaluation.json").write_text("{")
-    with pytest.raises(ValueError, match="damaged"):
-        open_evaluation(tmp_path, about(8), {})
+    for content in ("{", "[]", "5", '{"about": 5}', '{"about": {"depends_on": {}}, "rows": []}'):
+        (tmp_path / "evaluation.json").write_text(content)
+        with pytest.raises(ValueError, match="damaged"):
+            open_evaluation(tmp_path, about(8), {})
 
 
 @settings(

@@ -11,18 +11,17 @@ from report_facts import make_run
 from samplerzoo.cli.search import _config, search
 from samplerzoo.files import digest
 from samplerzoo.reports.cost import duration
-from samplerzoo.reports.facts import Row
 from samplerzoo.reports.provenance import search_command
 from samplerzoo.reports.reading import (
     check_alike,
     evaluation_rows,
     finished,
     labels,
-    make_row,
     one_n,
     recorded,
     run_rows,
 )
+from samplerzoo.runs.rows import Row, read_row
 from samplerzoo.runs.store import Config
 
 GIVEN = {"data": "digits", "features": "digits-cnn", "report_features": "digits-mlp"}
@@ -109,8 +108,8 @@ def test_rows_of_a_run():
     {"fd": "1.5"}, {"fd": True}, {"fd": [1.0]},
 ], ids=str)  # fmt: skip
 def test_rows_that_are_no_scores(change):
-    with pytest.raises(ValueError, match="here has a row that is no score"):
-        make_row(ROW | change, "here")
+    with pytest.raises(ValueError, match="here has a row that does not hold scores"):
+        read_row(ROW | change, "here")
 
 
 def write_evaluation(folder: Path, rows: list, depends_on: dict, samplers: dict) -> None:

@@ -4,13 +4,11 @@ import math
 
 import numpy as np
 import pytest
-import scipy.stats
-from hypothesis import given, strategies as st
 
-from samplerzoo.reports.facts import Row
-from samplerzoo.reports.scores import Scores, Spaces, apart, interval, summarise
+from samplerzoo.reports.comparison import Comparison, Spaces
 from samplerzoo.reports.standing import standings
 from samplerzoo.reports.verdict import judge, listed
+from samplerzoo.runs.rows import Row, summarise
 
 BOTH = Spaces(("unseen",), ("seen",))
 
@@ -24,7 +22,7 @@ def verdict(
         for (sampler, nfe, space), values in scores.items()
         for seed, value in enumerate(np.atleast_1d(values))
     ]
-    found = Scores(summarise(rows), spaces, metric, better)
+    found = Comparison(summarise(rows), spaces, metric, better)
     steps = sorted({nfe for sampler, nfe, _ in scores if sampler in searched})
     return judge(standings(found, searched, steps), found)
 
@@ -160,35 +158,6 @@ def test_negative_scores_have_no_ratio():
 def test_no_finite_score_is_an_error():
     with pytest.raises(ValueError, match="No fd in unseen is finite"):
         verdict(both("a", math.nan, math.nan))
-
-
-@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=9))
-def test_interval_is_scipys(values):
-    found = interval(values)
-    error = scipy.stats.sem(values)
-    np.testing.assert_allclose(found.mean, np.mean(values), atol=1e-9)
-    assert found.count == len(values)
-    low, high = found.mean - found.half, found.mean + found.half
-    if error > 1e-6:
-        expected = scipy.stats.t.interval(0.95, len(values) - 1, np.mean(values), error)
-        np.testing.assert_allclose((low, high), expected, rtol=1e-6, atol=1e-9)
-
-
-def test_apart():
-    assert apart(interval([1.0, 1.1]), interval([9.0, 9.1])) is True
-    assert apart(interval([1.0, 1.1]), interval([1.05, 1.2])) is False
-    assert apart(interval([1.0]), interval([9.0, 9.1])) is None
-
-
-def test_searches_count_once_however_often_they_are_scored():
-    """Two searches scored with three seeds each are two values, not six."""
-
-    def row(run, seed, fd):
-        return Row("a", 10, "unseen", 100, seed, {"fd": fd}, run)
-
-    scored = [row("one", 0, 1.0), row("one", 1, 2.0), row("two", 0, 5.0), row("two", 1, 6.0)]
-    assert summarise(scored)["a", 10, "unseen"]["fd"] == interval([1.5, 5.5])
-    assert summarise(scored[:2])["a", 10, "unseen"]["fd"] == interval([1.0, 2.0])
 
 
 def test_listed():

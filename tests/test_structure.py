@@ -17,7 +17,7 @@ SOURCE = ROOT / "src" / "samplerzoo"
 
 # From the bottom up. A module may import those below it, and those of its own folder.
 LAYERS = [
-    ["files", "pickles", "registry"],
+    ["files", "pickles", "registry", "tables"],
     ["core"],
     ["backbones", "features", "data"],
     ["metrics", "formats"],

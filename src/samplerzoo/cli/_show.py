@@ -1,6 +1,7 @@
 """What the commands print: a progress bar on stderr, tables and JSON on stdout."""
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,11 +13,11 @@ from tqdm import tqdm
 
 from ..core.model import DiffusionModel
 from ..core.table import StepTable
+from ..runs.rows import Scores, read_row
 from ..runs.scores import score
 from ._common import Failed, phrase
-from ._tables import KEYS, text_table
 
-SHOWN = ("fd", "kid", "recall")  # of a run's scores, in its table
+SHOWN = ("fd", "kid", "precision", "recall")  # of a run's scores, in its table
 
 
 def progress(work: Iterable | int, label: str, quiet: bool, initial: int = 0) -> tqdm:
@@ -54,6 +55,11 @@ def score_rows(
     return rows, samples
 
 
+def terminal_width() -> int | None:
+    """The characters in a line of the terminal on stdout; None where it leads elsewhere."""
+    return shutil.get_terminal_size((0, 0)).columns or None
+
+
 def print_json(value: Any) -> None:
     """One JSON object on stdout."""
     click.echo(json.dumps(value, indent=2))
@@ -68,9 +74,12 @@ def print_result(result: dict, folder: Path, as_json: bool) -> None:
         result["report_features"]: "not searched",
         result["search_features"]: "searched",
     }
-    shown = [{k: row[k] for k in (*KEYS, *SHOWN) if k in row} for row in result["rows"]]
-    click.echo(text_table(shown, roles))
-    click.echo("\nSmaller FD and KID are better, larger recall is more diverse.")
+    rows = [read_row(row, f"The result of {folder}") for row in result["rows"]]
+    click.echo(Scores(rows, roles=roles).text(terminal_width(), SHOWN))
+    click.echo(
+        "\nSmaller FD and KID are better; larger precision is more faithful, larger recall more "
+        "diverse."
+    )
     click.echo(gain(result))
     click.echo("Pictures: " + ", ".join(str(folder / name) for name in result["pictures"]))
 

@@ -70,8 +70,9 @@ def evaluate(targets, steps, baselines, n, seeds, metrics, out, form, quiet, **g
         plan = _plan(targets, given, steps, baselines, quiet)
         found, columns = _metrics(metrics, plan, n, quiet)
         from ..files import digest
-        from ._evaluation import open_evaluation
-        from ._tables import FORMATS
+        from ..runs.evaluation import open_evaluation
+        from ..runs.rows import Scores
+        from ._show import terminal_width
 
         if out:
             _make(out)
@@ -90,7 +91,11 @@ def evaluate(targets, steps, baselines, n, seeds, metrics, out, form, quiet, **g
             ) from error
     asked = [(name, nfe, space, seed) for name, nfe in plan.samplers for seed in seeds
              for space in plan.features]  # fmt: skip
-    click.echo(FORMATS[form]([evaluation.rows[key] for key in asked], plan.about))
+    scores = Scores([evaluation.rows[key] for key in asked], plan.about)
+    if form == "table":
+        click.echo(scores.text(terminal_width()))
+    else:
+        click.echo({"markdown": scores.markdown, "csv": scores.csv, "json": scores.json}[form]())
 
 
 def _make(out: Path) -> None:
@@ -221,6 +226,7 @@ def _fill(
 ) -> None:
     """Score what is not scored yet; the bar counts network evaluations."""
     from ..core.devices import all_devices
+    from ..runs.rows import read_row
     from ._show import progress, score_rows
 
     work = [(name, nfe, seed) for name, nfe in plan.samplers for seed in seeds
@@ -232,5 +238,5 @@ def _fill(
                 n=n, seed=seed, metrics=metrics, mesh=all_devices(),
                 advance=lambda drawn, nfe=nfe: stop_if_asked(bar.update(drawn * nfe)),
             )  # fmt: skip
-            evaluation.add(rows)
+            evaluation.add(read_row(row, name) for row in rows)
             stop_if_asked()

@@ -1,6 +1,6 @@
 """How near samples are to data: functions of two sets of features, and the registered metrics."""
 
-from .bootstrap import Interval as Interval, bootstrap as bootstrap
+from .bootstrap import bootstrap as bootstrap
 from .builtin import fd as fd, kid as kid
 from .checks import Lacking as Lacking
 from .cmmd import cmmd as cmmd
@@ -9,6 +9,13 @@ from .frechet import (
     frechet_distance as frechet_distance,
 )
 from .inception import inception_score as inception_score
+from .intervals import (
+    Interval as Interval,
+    decimals as decimals,
+    mean_interval as mean_interval,
+    normal_interval as normal_interval,
+    ratio_interval as ratio_interval,
+)
 from .kernel import (
     kernel_distance as kernel_distance,
     kernel_distance_with_error as kernel_distance_with_error,

@@ -1,21 +1,11 @@
 """Standard errors of scores by resampling the samples (Efron 1979)."""
 
-from typing import NamedTuple
-
 import numpy as np
 
 from .checks import Lacking
+from .intervals import Interval, normal_interval
 from .metric import Metric
 from .sets import Points, pair
-
-
-class Interval(NamedTuple):
-    """A score, its standard error, and its 95% interval: 1.96 errors to each side."""
-
-    value: float
-    error: float
-    low: float
-    high: float
 
 
 def bootstrap(
@@ -48,6 +38,6 @@ def bootstrap(
     found = [again(random.integers(n, size=n)) for _ in range(draws)]
     errors = [float(np.std([one[name] for one in found], ddof=1)) for name in whole]
     return {
-        name: Interval(value, error, value - 1.96 * error, value + 1.96 * error)
+        name: normal_interval(value, error)
         for (name, value), error in zip(whole.items(), errors, strict=True)
     }

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..hub.reference import PREFIX, parse
+from ..runs.rows import ABSENT, read_row
 from ..runs.store import Config
+from ..tables import Table
 
 _LICENCE = ("license", "license_name", "license_link")
 
@@ -111,11 +113,12 @@ def _options(options: dict[str, Any]) -> str:
 
 def _table(rows: list[dict[str, Any]], searched: str) -> str:
     """Scores as a Markdown table: a line for each sampler and feature space."""
-    metrics = [key for key in rows[0] if key not in ("sampler", "nfe", "features", "n", "seed")]
+    found = [read_row(row, "The result") for row in rows]
+    metrics = list(dict.fromkeys(metric for row in found for metric in row.scores))
+    lines = []
+    for row in found:
+        space = f"{row.features} (searched)" if row.features == searched else row.features
+        scores = [f"{row.scores[m]:.4f}" if m in row.scores else ABSENT for m in metrics]
+        lines.append([row.sampler, str(row.nfe), space, *scores])
     heads = ["Sampler", "NFE", "Features", *(metric.upper() for metric in metrics)]
-    lines = [heads, ["---"] * len(heads)]
-    for row in rows:
-        space = f"{row['features']} (searched)" if row["features"] == searched else row["features"]
-        scores = [f"{row[metric]:.4f}" for metric in metrics]
-        lines.append([row["sampler"], str(row["nfe"]), space, *scores])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return Table(heads, lines).markdown()

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 
+from ..metrics import decimals
+from .comparison import Comparison, text
 from .facts import Facts
 from .html import Markup, join, scroll, table, tag
-from .scores import Scores, decimals, text
 from .standing import Standing, Standings, is_ddim
 from .verdict import Verdict, listed
 
 
-def answer_section(facts: Facts, verdict: Verdict, order: Standings, scores: Scores) -> Markup:
+def answer_section(facts: Facts, verdict: Verdict, order: Standings, scores: Comparison) -> Markup:
     """What a reader who stops here takes away."""
     seeds = len({row.seed for row in facts.rows})
     question = (
@@ -32,7 +33,7 @@ def answer_section(facts: Facts, verdict: Verdict, order: Standings, scores: Sco
     )
 
 
-def _table(facts: Facts, order: Standings, scores: Scores) -> Markup:
+def _table(facts: Facts, order: Standings, scores: Comparison) -> Markup:
     """At each NFE the best sampler and its score beside DDIM's, in each feature space."""
     spaces = scores.spaces.all
     spans = [
@@ -66,7 +67,7 @@ def _table(facts: Facts, order: Standings, scores: Scores) -> Markup:
 def _cells(facts: Facts, standing: Standing | None, column: Sequence[Standing]) -> list[Markup]:
     if standing is None:
         return [tag("td", "–")] * 4
-    digits = decimals(s.best[1].mean for s in column)
+    digits = decimals(s.best[1].value for s in column)
     (best, score), against, ratio = standing.best, standing.baseline, standing.ratio
     return [
         tag("td", tag("b", best, class_=facts.looks[best]), class_="sampler"),

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .facts import Run
+from .facts import Search
 from .html import Markup, tag
 from .svg import LEFT, WIDTH, Line, linear, panel, polyline, short, stretched, x_of, y_of
 
 _POINTS = 160  # of a line, at most
 
 
-def search_chart(runs: Sequence[Run], look: Mapping[str, str]) -> Markup | None:
+def search_chart(runs: Sequence[Search], look: Mapping[str, str]) -> Markup | None:
     """The running mean of KID against the step, for searches at one K; None without logs."""
     logged = [run for run in runs if np.isfinite(run.kids).any()]
     if not logged:
@@ -46,8 +46,10 @@ def smooth(kids: Sequence[float]) -> list[tuple[float, float]]:
     return [(float(b), mean) for b, mean in zip(edges[1:], means, strict=True)]
 
 
-def departure_chart(runs: Sequence[Run], look: Mapping[str, str], part: str, name: str) -> Markup:
-    """How far the states are from the model's marginals: `part` is Run's `a` or `v`."""
+def departure_chart(
+    runs: Sequence[Search], look: Mapping[str, str], part: str, name: str
+) -> Markup:
+    """How far the states are from the model's marginals: `part` is Search's `a` or `v`."""
     lines = [
         Line(list(enumerate(map(float, getattr(run, part)))), look[run.sampler],
              f"{run.sampler}, seed {run.config.seed}")

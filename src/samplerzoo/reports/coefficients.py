@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from .facts import Run
+from .facts import Search
 from .html import Markup, head_row, heading, scroll, table, tag
 
 _SHARES = (0.01, 0.03, 0.1, 0.3, 1.0)  # of DDIM's greatest coefficient: where shades change
 
 
-def coefficients_section(runs: Sequence[Run], charts: Sequence[Markup]) -> Markup:
+def coefficients_section(runs: Sequence[Search], charts: Sequence[Markup]) -> Markup:
     """When each sampler asks the network, and what it makes of the answers."""
     about = (
         "A sampler is a table: evaluation n asks the network at time t and adds x0 times one "
@@ -33,7 +33,7 @@ def coefficients_section(runs: Sequence[Run], charts: Sequence[Markup]) -> Marku
                heading(3, "Times"), *charts, heading(3, "Coefficients"), key, *details)  # fmt: skip
 
 
-def _tables(run: Run) -> list[Markup]:
+def _tables(run: Search) -> list[Markup]:
     what = f"{run.sampler}, NFE {run.nfe}, seed {run.config.seed}"
     parts = [scroll(f"Steps of {what}", step_table(run))]
     if run.table.depth > 1:
@@ -45,12 +45,12 @@ def _tables(run: Run) -> list[Markup]:
     return parts
 
 
-def _kinds(run: Run) -> list[tuple[str, np.ndarray, np.ndarray]]:
+def _kinds(run: Search) -> list[tuple[str, np.ndarray, np.ndarray]]:
     return [("x0", np.asarray(run.table.clean, np.float64), run.clean),
             ("eps", np.asarray(run.table.noise, np.float64), run.noise)]  # fmt: skip
 
 
-def step_table(run: Run) -> Markup:
+def step_table(run: Search) -> Markup:
     """A row for each evaluation: its time, its coefficients for the next state, DDIM's, noise."""
     kinds = [(c[:, 0], ddim) for _, c, ddim in _kinds(run)]
     fresh, times = (np.asarray(x, np.float64) for x in (run.table.fresh, run.table.times))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .facts import Facts, Run
+from .facts import Facts, Search
 from .html import Markup, head_row, heading, scroll, table, tag
 
 
@@ -56,7 +56,7 @@ def _mean(seconds: Sequence[float]) -> str:
     return duration(mean) if math.isfinite(mean) else "–"
 
 
-def _span(runs: Sequence[Run], key: str) -> str:
+def _span(runs: Sequence[Search], key: str) -> str:
     """A number of all runs, or the range of it."""
     unit = 1e6 if key == "step_bytes" else 1
     values = [run.cost[key] / unit for run in runs if key in run.cost]

@@ -7,24 +7,12 @@ import numpy as np
 from jaxtyping import Float
 
 from ..core.table import StepTable
+from ..runs.rows import Row
 from ..runs.store import Config
 
 
 @dataclass(frozen=True)
-class Row:
-    """One scoring of a sampler in one feature space; `run` is the search it comes from."""
-
-    sampler: str
-    nfe: int
-    features: str
-    n: int
-    seed: int
-    scores: Mapping[str, float]
-    run: str | None = None
-
-
-@dataclass(frozen=True)
-class Run:
+class Search:
     """A finished search: `sampler` is what its sampler is called in the report.
 
     `clean` and `noise` are DDIM's coefficients at the same times, `a` and `v` the departure from
@@ -70,7 +58,7 @@ class Facts:
     n: int
     rows: tuple[Row, ...]
     better: Mapping[str, str]
-    runs: tuple[Run, ...]
+    runs: tuple[Search, ...]
     drawn: tuple[Drawn, ...]
     data: Float[np.ndarray, "N ..."] | None
     device: str
@@ -97,14 +85,14 @@ class Facts:
         return found | {name: f"b{n % 4}" for n, name in enumerate(others)}
 
     @property
-    def groups(self) -> dict[tuple[int, str], list[Run]]:
+    def groups(self) -> dict[tuple[int, str], list[Search]]:
         """The searches of each NFE and sampler."""
-        found: dict[tuple[int, str], list[Run]] = {}
+        found: dict[tuple[int, str], list[Search]] = {}
         for run in self.runs:
             found.setdefault((run.nfe, run.sampler), []).append(run)
         return found
 
-    def at(self, nfe: int) -> list[Run]:
+    def at(self, nfe: int) -> list[Search]:
         """The searches of an NFE."""
         return [run for run in self.runs if run.nfe == nfe]
 

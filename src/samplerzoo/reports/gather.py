@@ -18,9 +18,10 @@ from ..core.marginals import departure
 from ..core.model import DiffusionModel
 from ..core.table import StepTable
 from ..core.types import Key
+from ..runs.rows import Row
 from ..runs.scores import baselines
 from ..runs.store import Config, load_sampler, read_log
-from .facts import Drawn, Row, Run
+from .facts import Drawn, Search
 from .reading import evaluation_rows, finished, labels, one_n, recorded, run_rows
 from .samples import columns
 
@@ -36,7 +37,7 @@ class Found(NamedTuple):
 
 def read_runs(
     found: Mapping[str, Found], model: DiffusionModel
-) -> tuple[tuple[Run, ...], list[Row]]:
+) -> tuple[tuple[Search, ...], list[Row]]:
     """All runs, the rows of their results, and what their samplers are called."""
     runs, rows, measure = [], [], eqx.filter_jit(departure)
     names = labels({name: config for name, (_, config) in found.items()})
@@ -47,13 +48,15 @@ def read_runs(
         a, v = map(np.asarray, measure(table, model.schedule))
         kids = tuple(math.nan if k["kid"] is None else float(k["kid"]) for k in read_log(folder))
         nfe, (seconds, cost) = table.nfe * model.passes, recorded(name, result)
-        runs.append(Run(name, sampler, nfe, config, table, clean, noise, a, v, kids, seconds, cost))
+        runs.append(
+            Search(name, sampler, nfe, config, table, clean, noise, a, v, kids, seconds, cost)
+        )
         rows += run_rows(name, sampler, result)
     return tuple(sorted(runs, key=lambda run: (run.nfe, run.sampler, run.config.seed))), rows
 
 
 def read_scores(
-    runs: Sequence[Run], rows: list[Row], evaluations: Iterable[Path]
+    runs: Sequence[Search], rows: list[Row], evaluations: Iterable[Path]
 ) -> tuple[tuple[Row, ...], int]:
     """The rows of runs and evaluations at the greatest n, and how many of other n there are."""
     known = {run.name: (run.sampler, run.table) for run in runs}
@@ -74,7 +77,7 @@ def ddim_at(
     return np.append(np.asarray(alpha(after)), 1), np.append(np.asarray(sigma(after)), 0)
 
 
-def draw(runs: Sequence[Run], model: DiffusionModel) -> Iterator[Drawn]:
+def draw(runs: Sequence[Search], model: DiffusionModel) -> Iterator[Drawn]:
     """Samples of each searched sampler (the first search's) and of the baselines, as they come.
 
     The same sample number starts from the same noise in every sampler.
@@ -89,7 +92,7 @@ def draw(runs: Sequence[Run], model: DiffusionModel) -> Iterator[Drawn]:
         yield Drawn(sampler, nfe, *_timed(table, model, key, count))
 
 
-def amount(runs: Sequence[Run]) -> int:
+def amount(runs: Sequence[Search]) -> int:
     """How many samplers `draw` draws from."""
     searched = {(run.sampler, run.nfe) for run in runs}
     return len(searched) + len(baselines(1)) * len({run.nfe for run in runs})

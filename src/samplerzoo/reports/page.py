@@ -5,6 +5,7 @@ import numpy as np
 from .answer import answer_section
 from .charts import search_chart, times_chart
 from .coefficients import coefficients_section
+from .comparison import Comparison
 from .cost import cost_section
 from .departures import departures_section
 from .facts import Facts
@@ -12,7 +13,6 @@ from .html import Markup, heading, scroll, style, tag
 from .provenance import provenance_section
 from .samples import samples_section
 from .score_chart import score_chart
-from .scores import Scores
 from .standing import standings
 from .style import SHEET
 from .svg import figure, legend
@@ -29,7 +29,7 @@ def page(facts: Facts) -> str:
 
     Raises ValueError where no score can be compared.
     """
-    scores = Scores.of(facts)
+    scores = Comparison.of(facts)
     order = standings(scores, facts.searched, facts.steps)
     verdict = judge(order, scores)
     links = [tag("a", name, href=f"#{id_}") for id_, name in _CONTENTS.items()]
@@ -55,7 +55,7 @@ def page(facts: Facts) -> str:
     return "<!doctype html>\n" + tag("html", head, tag("body", body), lang="en") + "\n"
 
 
-def _scores_section(facts: Facts, scores: Scores) -> Markup:
+def _scores_section(facts: Facts, scores: Comparison) -> Markup:
     spaces = scores.spaces.all
     charts = [
         figure(f"{scores.metric.upper()} in {space}, {scores.role(space)}", chart)

@@ -8,7 +8,7 @@ from typing import Any
 import tomli_w
 
 from ..runs.store import Config
-from .facts import Facts, Run
+from .facts import Facts, Search
 from .html import Markup, head_row, heading, row, scroll, table, tag
 from .verdict import listed
 
@@ -87,13 +87,13 @@ def _toml(value: Any) -> str:
     return tomli_w.dumps({"x": value}).removeprefix("x = ").strip()
 
 
-def _commands(run: Run) -> list[str]:
+def _commands(run: Search) -> list[str]:
     if run.name.startswith("hf:"):
         return [shlex.join(["samplerzoo", "pull", run.name.removeprefix("hf:"), "--out", "RUN"])]
     return [search_command(run.config, run.name)]
 
 
-def _hashes(runs: Sequence[Run]) -> Markup:
+def _hashes(runs: Sequence[Search]) -> Markup:
     found = dict.fromkeys(item for run in runs for item in sorted(run.config.hashes.items()))
     rows = [row(name, tag("code", value)) for name, value in found]
     return table("SHA-256 of the model, of the data and of their features",

@@ -1,17 +1,17 @@
 """The scores that runs and evaluations hold on disk, checked: some come from other people."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..core.table import StepTable
 from ..files import digest
+from ..runs.evaluation import load_evaluation
+from ..runs.rows import Row, read_row
 from ..runs.store import Config, load_result, resuming
-from .facts import Row
 
-_WORDS, _COUNTS = ("sampler", "features"), ("nfe", "n", "seed")
 # What all runs of a report have in common.
 _ALIKE = ("model", "label", "guidance", "dtype", "data", "split", "crop")
 # What says nothing of how a sampler was searched, or has a place of its own in a report.
@@ -86,10 +86,10 @@ def _settings(config: Config) -> dict[str, Any]:
 def run_rows(name: str, sampler: str, result: Mapping[str, Any]) -> list[Row]:
     """The rows of a finished run, whose own sampler is called `sampler`."""
     where, own = f"The result of {name}", result.get("sampler")
-    return [
-        make_row(row, where, sampler, name) if row.get("sampler") == own else make_row(row, where)
-        for row in _dicts(result["rows"], where)
-    ]
+    if not isinstance(result["rows"], list):
+        raise ValueError(f"{where} is damaged: its rows are not a list.")
+    rows = [read_row(given, where) for given in result["rows"]]
+    return [replace(r, sampler=sampler, run=name) if r.sampler == own else r for r in rows]
 
 
 def evaluation_rows(
@@ -101,26 +101,25 @@ def evaluation_rows(
     scores of another model or other data than the configuration's, or of a search that is none of
     the runs.
     """
-    about = _read_about(folder)
+    evaluation = load_evaluation(folder)
+    depends_on, hashes = evaluation.about["depends_on"], evaluation.samplers
     for part in ("model", "data"):
         own = config.hashes.get(part)
-        if own and about["depends_on"].get(part, own) != own:
+        if own and depends_on.get(part, own) != own:
             raise ValueError(
                 f"{folder} holds scores of another {part} than the runs'; leave it out."
             )
     tables = {digest(table): name for name, (_, table) in runs.items()}
-    hashes = about["samplers"]
     found = []
-    for row in _lines(folder):
-        name, nfe = row.get("sampler"), row.get("nfe")
-        known = [k for k in hashes if k.rpartition(" ")[0] == name]
+    for row in evaluation.rows.values():
+        known = [k for k in hashes if k.rpartition(" ")[0] == row.sampler]
         run = next((tables[hashes[k]] for k in known if hashes[k] in tables), None)
-        if run is None and not _is_family(str(name)):
+        if run is None and not _is_family(row.sampler):
             raise ValueError(
-                f"{folder} has scores of {name} at NFE {nfe}, which is none of the runs given, or "
-                "was searched again since; give its folder too."
+                f"{folder} has scores of {row.sampler} at NFE {row.nfe}, which is none of the runs "
+                "given, or was searched again since; give its folder too."
             )
-        found.append(make_row(row, str(folder), runs[run][0] if run else None, run))
+        found.append(replace(row, sampler=runs[run][0], run=run) if run else row)
     return found
 
 
@@ -136,9 +135,8 @@ def one_n(rows: Iterable[Row], runs: Iterable[str]) -> tuple[list[Row], int]:
     merged: dict[tuple, Row] = {}
     for row in rows:
         if row.n == n:
-            key = (row.run, row.sampler, row.nfe, row.features, row.seed)
-            scores = {**merged[key].scores, **row.scores} if key in merged else row.scores
-            merged[key] = Row(row.sampler, row.nfe, row.features, n, row.seed, scores, row.run)
+            key = (row.run, *row.place)
+            merged[key] = merged[key].merged(row) if key in merged else row
     if lacking := sorted(set(runs) - {row.run for row in merged.values() if row.run}):
         raise ValueError(
             f"{lacking[0]} has no scores at n = {n:,}, as others have, and scores depend on n; "
@@ -148,54 +146,6 @@ def one_n(rows: Iterable[Row], runs: Iterable[str]) -> tuple[list[Row], int]:
     return list(merged.values()), sum(row.n != n for row in rows)
 
 
-def make_row(
-    given: Mapping[str, Any], where: str, sampler: str | None = None, run: str | None = None
-) -> Row:
-    """A row as it was read, under another name where one is given."""
-    words = [given.get(key) for key in _WORDS]
-    counts = [given.get(key) for key in _COUNTS]
-    scores = {k: v for k, v in given.items() if k not in (*_WORDS, *_COUNTS) and v is not None}
-    numbers = [*counts, *scores.values()]
-    good = all(isinstance(word, str) and word for word in words)
-    good &= all(isinstance(v, int | float) and not isinstance(v, bool) for v in numbers)
-    if not good or not all(isinstance(count, int) for count in counts):
-        raise ValueError(f"{where} has a row that is no score: {json.dumps(given)[:200]}.")
-    name, features = map(str, words)
-    nfe, n, seed = (int(count) for count in counts if count is not None)
-    finite = {k: float(v) if math.isfinite(v) else math.nan for k, v in scores.items()}
-    return Row(sampler or name, nfe, features, n, seed, finite, run)
-
-
 def _is_family(name: str) -> bool:
     """Whether a scored name is a family with its stride, as `samplerzoo evaluate` writes it."""
     return name.partition(":")[0].rpartition("-")[2] in ("linear", "quadratic")
-
-
-def _read_about(folder: Path) -> dict[str, Any]:
-    path = folder / "evaluation.json"
-    try:
-        content = json.loads(path.read_bytes())
-        about = {
-            "depends_on": dict(content["about"]["depends_on"]),
-            "samplers": dict(content["samplers"]),
-        }
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged; evaluate again into a new folder.") from error
-    return about
-
-
-def _lines(folder: Path) -> list[dict[str, Any]]:
-    """The rows of rows.jsonl; a last line that was torn is not read."""
-    found, path = [], folder / "rows.jsonl"
-    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            break
-    return _dicts(found, str(path))
-
-
-def _dicts(rows: Any, where: str) -> list[dict[str, Any]]:
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"{where} is damaged: its rows are no objects.")
-    return rows

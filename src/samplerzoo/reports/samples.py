@@ -5,11 +5,12 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from ..metrics import decimals
+from .comparison import Comparison, text
 from .facts import Drawn, Facts
 from .figures import is_image
 from .html import Markup, heading, picture, scroll, tag
 from .points import limits_of, points_chart
-from .scores import Scores, decimals, text
 from .svg import figure
 
 _WIDE, _SMALL, _LARGE = 900, 40, 128  # pixels: of a strip, about; of an image, at least, at most
@@ -24,21 +25,21 @@ def columns(shape: tuple[int, ...]) -> int:
     return max(4, min(24, _WIDE // (width * _enlargement(shape))))
 
 
-def samples_section(facts: Facts, scores: Scores) -> Markup:
+def samples_section(facts: Facts, scores: Comparison) -> Markup:
     """Every sampler's samples at each NFE, the best first, below the data."""
     parts = [heading(2, "Samples side by side", "samples"), _intro(facts, scores)]
     space = scores.spaces.all[0]
     for nfe in facts.steps:
         found = {d.sampler: d for d in facts.drawn if d.nfe == nfe}
         order = [(s, score) for s, score in scores.ranked(nfe, space) if s in found]
-        digits = decimals(score.mean for _, score in order)
+        digits = decimals(score.value for _, score in order)
         words = {s: f"{scores.metric.upper()} {text(score, digits)}" for s, score in order}
         words |= {s: "not scored" for s in found if s not in words}
         parts += [heading(3, f"{nfe} evaluations"), _block(facts, found, words)]
     return tag("section", *parts)
 
 
-def _intro(facts: Facts, scores: Scores) -> Markup:
+def _intro(facts: Facts, scores: Comparison) -> Markup:
     shape = facts.drawn[0].samples.shape[1:]
     image = is_image(shape)
     words = [

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from ..metrics import Interval
+from .comparison import Comparison, text
 from .facts import Facts
 from .html import Markup, tag
-from .scores import Interval, Scores, text
 from .svg import (
     BOTTOM,
     HEIGHT,
@@ -27,7 +28,7 @@ from .svg import (
 _LABELS = 108  # pixels for the names at the right
 
 
-def score_chart(facts: Facts, scores: Scores, space: str) -> Markup | None:
+def score_chart(facts: Facts, scores: Comparison, space: str) -> Markup | None:
     """The deciding metric against NFE in one feature space; None without finite scores."""
     found: dict[str, dict[int, Interval]] = {}
     for nfe in sorted({nfe for _, nfe, features in scores.summary if features == space}):
@@ -42,16 +43,16 @@ def score_chart(facts: Facts, scores: Scores, space: str) -> Markup | None:
     for n, (sampler, own) in enumerate(found.items()):
         aside = 0.05 * (n - (len(found) - 1) / 2) / max(1, len(found) / 6)
         points = [(steps.index(nfe) + aside, score) for nfe, score in sorted(own.items())]
-        line = Line([(at, s.mean) for at, s in points], facts.looks[sampler], sampler)
+        line = Line([(at, s.value) for at, s in points], facts.looks[sampler], sampler)
         marks.append(polyline(line, x, y, _LABELS))
         for (at, score), nfe in zip(points, sorted(own), strict=True):
             cx = x_of(x, at, _LABELS)
             if score.half:
-                top, bottom = score.mean + score.half, score.mean - score.half
+                top, bottom = score.high, score.low
                 marks.append(bar(cx, _inside(y, top), _inside(y, bottom), facts.looks[sampler]))
             name = f"{sampler}, NFE {nfe}: {text(score, 3)}"
-            marks.append(dot(cx, y_of(y, score.mean), facts.looks[sampler], name))
-        ends.append((sampler, y_of(y, points[-1][1].mean)))
+            marks.append(dot(cx, y_of(y, score.value), facts.looks[sampler], name))
+        ends.append((sampler, y_of(y, points[-1][1].value)))
     heights = spread([end for _, end in ends], 14, TOP + 6, HEIGHT - BOTTOM)
     for (sampler, _), at in zip(ends, heights, strict=True):
         name = sampler if len(sampler) <= 16 else sampler[:15] + "…"
@@ -67,9 +68,9 @@ def score_chart(facts: Facts, scores: Scores, space: str) -> Markup | None:
 
 def _score_scale(scores: Sequence[Interval]) -> Scale:
     """Logarithmic where all means are positive and far apart, else linear with room around."""
-    means = [s.mean for s in scores]
-    low = min(s.mean - (s.half or 0) for s in scores)
-    high = max(s.mean + (s.half or 0) for s in scores)
+    means = [s.value for s in scores]
+    low = min(s.low for s in scores)
+    high = max(s.high for s in scores)
     if min(means) > 0 and max(means) / min(means) > 4:
         return logarithmic(max(low, min(means) / 3) / 1.15, high * 1.15)
     room = 0.06 * (high - low) or abs(high) or 1.0

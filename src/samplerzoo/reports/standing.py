@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from .scores import Interval, Scores, apart
+from ..metrics import Interval
+from .comparison import Comparison
 
 Scored = tuple[str, Interval]  # a sampler and its score
 
@@ -38,7 +39,7 @@ class Standing:
         return tuple(n for n, score in alike if score is self.best[1] or self._overlaps(score))
 
     def _overlaps(self, score: Interval) -> bool:
-        return apart(self.best[1], score) is False
+        return self.best[1].apart(score) is False
 
     @property
     def baseline(self) -> Scored | None:
@@ -49,14 +50,14 @@ class Standing:
     @property
     def clear(self) -> bool | None:
         """Whether the best and its rival have intervals apart; None without intervals."""
-        return apart(self.best[1], self.rival[1]) if self.rival else None
+        return self.best[1].apart(self.rival[1]) if self.rival else None
 
     @property
     def ratio(self) -> float | None:
         """The best's score as a share of the baseline's, None where that means nothing."""
         if self.baseline is None or self.baseline == self.best:
             return None
-        ours, its = self.best[1].mean, self.baseline[1].mean
+        ours, its = self.best[1].value, self.baseline[1].value
         return ours / its if ours > 0 and its > 0 else None
 
 
@@ -68,7 +69,7 @@ def is_ddim(sampler: str) -> bool:
     return sampler in ("ddim-linear", "ddim-quadratic")
 
 
-def standings(scores: Scores, searched: Iterable[str], steps: Iterable[int]) -> Standings:
+def standings(scores: Comparison, searched: Iterable[str], steps: Iterable[int]) -> Standings:
     """The standing at each number of steps that has finite scores, in each feature space."""
     ours, at = frozenset(searched), tuple(steps)
     return {

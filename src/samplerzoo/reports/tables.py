@@ -3,20 +3,21 @@
 import math
 from collections.abc import Mapping
 
+from ..metrics import Interval, decimals
+from .comparison import Comparison, text
 from .facts import Facts
 from .html import Markup, head_row, scroll, tag
-from .scores import Interval, Scores, decimals, text
 from .verdict import listed
 
 _ARROWS = {"smaller": " ↓", "larger": " ↑", "neither": ""}
 _Columns = Mapping[str, Interval]
 
 
-def score_table(facts: Facts, scores: Scores, space: str) -> Markup:
+def score_table(facts: Facts, scores: Comparison, space: str) -> Markup:
     """Every metric of every sampler in a feature space, by NFE and then by the deciding metric."""
     found = {(s, k): c for (s, k, features), c in scores.summary.items() if features == space}
     ways = {name: facts.better.get(name, "neither") for c in found.values() for name in c}
-    digits = {name: decimals(c[name].mean for c in found.values() if name in c) for name in ways}
+    digits = {name: decimals(c[name].value for c in found.values() if name in c) for name in ways}
     bodies = []
     for nfe in sorted({k for _, k in found}):
         lines = {s: columns for (s, k), columns in found.items() if k == nfe}
@@ -39,7 +40,7 @@ def score_table(facts: Facts, scores: Scores, space: str) -> Markup:
     return scroll(f"Scores in {space}", tag("table", caption, head, *bodies))
 
 
-def _role(facts: Facts, scores: Scores, space: str) -> str:
+def _role(facts: Facts, scores: Comparison, space: str) -> str:
     """Whether a space was searched in, and by which samplers where not by all."""
     by = [name for name, seen in facts.searched.items() if space in seen]
     return f"searched by {listed(by)}" if 0 < len(by) < len(facts.searched) else scores.role(space)
@@ -47,7 +48,9 @@ def _role(facts: Facts, scores: Scores, space: str) -> str:
 
 def _best(lines: Mapping[str, _Columns], name: str, way: str) -> set[str]:
     """The samplers whose mean is the best of a column."""
-    means = {s: c[name].mean for s, c in lines.items() if name in c and math.isfinite(c[name].mean)}
+    means = {
+        s: c[name].value for s, c in lines.items() if name in c and math.isfinite(c[name].value)
+    }
     if way == "neither" or len(means) < 2:
         return set()
     top = (min if way == "smaller" else max)(means.values())

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .scores import Scores, decimals, text
+from ..metrics import decimals
+from .comparison import Comparison, text
 from .standing import Standing, Standings, is_ddim
 
 
@@ -15,7 +16,7 @@ class Verdict:
     sentences: tuple[str, ...]
 
 
-def judge(standings: Standings, scores: Scores) -> Verdict:
+def judge(standings: Standings, scores: Comparison) -> Verdict:
     """The verdict on one metric, in the first feature space that no search saw if there is one.
 
     Raises ValueError where no score in that space is finite.
@@ -59,7 +60,7 @@ def _headline(found: Sequence[Standing]) -> str:
     return "; ".join([f"{first} {verb} {_evaluations(steps)}", *rest])
 
 
-def _how_much(found: Sequence[Standing], scores: Scores) -> str:
+def _how_much(found: Sequence[Standing], scores: Comparison) -> str:
     """The winners' scores beside DDIM's, where searched samplers win."""
     space, metric, better = scores.spaces.all[0], scores.metric, scores.better
     where = f"In {space}, " + (
@@ -87,7 +88,7 @@ def _how_much(found: Sequence[Standing], scores: Scores) -> str:
 def _one(standing: Standing, metric: str) -> str:
     assert standing.baseline
     (ours, score), (its, other) = standing.best, standing.baseline
-    digits = decimals([score.mean, other.mean])
+    digits = decimals([score.value, other.value])
     share = "" if standing.ratio is None else f", {standing.ratio:.2f} of it"
     return (
         f"{ours} has {metric.upper()} {text(score, digits)} against {text(other, digits)} of "
@@ -101,14 +102,14 @@ def _lost(standing: Standing, metric: str) -> str:
     if standing.rival is None:
         return f"At {steps} no searched sampler has a finite score."
     (name, score), (best, least) = standing.rival, standing.best
-    digits = decimals([score.mean, least.mean])
+    digits = decimals([score.value, least.value])
     return (
         f"At {steps} no searched sampler beats {best}: the best of them, {name}, has "
         f"{metric.upper()} {text(score, digits)} against {text(least, digits)}."
     )
 
 
-def _elsewhere(standings: Standings, scores: Scores) -> str:
+def _elsewhere(standings: Standings, scores: Comparison) -> str:
     """Whether the same samplers win in the other feature spaces."""
     main, *others = scores.spaces.all
     if not scores.spaces.unseen:

@@ -1,0 +1,168 @@
+"""The folder that an evaluation keeps its scores in: written and read here alone.
+
+`rows.jsonl` has a line for each sampler, feature space and seed as soon as it is scored, so an
+evaluation that was interrupted continues; later lines add columns to earlier ones, or replace them.
+`evaluation.json` says what all rows depend on; at the end it holds the merged rows too, and
+`scores.csv` and `scores.md` show them.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..files import write
+from ..references import same
+from .rows import Row, Scores, read_row
+
+ABOUT, ROWS = "evaluation.json", "rows.jsonl"
+
+
+@dataclass
+class Evaluation:
+    """Rows, and the folder that keeps them; without a folder they are kept in memory.
+
+    Attributes:
+        folder: Where the rows are kept, or None.
+        about: What they depend on; under `depends_on`, hashes and options that may not change.
+        samplers: The SHA-256 of each sampler's table by its name and NFE, as in "ddim-linear 10".
+        rows: The rows by what tells each from the others.
+    """
+
+    folder: Path | None
+    about: dict[str, Any]
+    samplers: dict[str, str]
+    rows: dict[tuple[str, int, str, int], Row]
+
+    def has(self, sampler: str, nfe: int, seed: int, columns: Mapping[str, Iterable[str]]) -> bool:
+        """Tell whether a sampler was scored with a seed in all these columns of feature spaces."""
+        for space, names in columns.items():
+            row = self.rows.get((sampler, nfe, space, seed))
+            known = row.scores if row else {}
+            if not known.keys() >= set(names):
+                return False
+        return True
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Keep rows, on disk before they are seen, beside the columns that were there before."""
+        merged = [_merge(self.rows, row) for row in rows]
+        if self.folder is not None:
+            with (self.folder / ROWS).open("a") as file:
+                file.writelines(map(_line, merged))
+                file.flush()
+                os.fsync(file.fileno())
+
+    def finish(self) -> None:
+        """Write what the folder holds as JSON, CSV and Markdown."""
+        if self.folder is not None:
+            self.save()
+            scores = Scores(list(self.rows.values()))
+            scores.save(self.folder / "scores.csv")
+            scores.save(self.folder / "scores.md")
+
+    def save(self) -> None:
+        """Write evaluation.json with all rows."""
+        content = {
+            "about": self.about,
+            "samplers": self.samplers,
+            "rows": [row.record for row in self.rows.values()],
+        }
+        assert self.folder is not None
+        write(self.folder / ABOUT, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def is_evaluation(folder: Path) -> bool:
+    """Tell whether a folder holds an evaluation."""
+    return (folder / ABOUT).is_file()
+
+
+def open_evaluation(
+    folder: Path | None, about: dict[str, Any], samplers: Mapping[str, str]
+) -> Evaluation:
+    """Begin an evaluation, or continue what a folder holds of it.
+
+    Args:
+        folder: An empty folder or that of an evaluation; None keeps everything in memory.
+        about: What the rows to come depend on, as `Evaluation.about`.
+        samplers: The samplers to come, as `Evaluation.samplers`.
+
+    Returns:
+        The evaluation with the rows that are there.
+
+    Raises:
+        ValueError: The folder's rows depend on something else, are damaged, or it holds other
+            files.
+    """
+    found = Evaluation(folder, about, dict(samplers), {})
+    if folder is None:
+        return found
+    if is_evaluation(folder):
+        before = load_evaluation(folder)
+        _check_same(folder, before.about["depends_on"], about["depends_on"], "")
+        _check_same(folder, before.samplers, samplers, "sampler ")
+        # What rows depend on that are not asked for now: they may be asked for again.
+        depends = before.about["depends_on"] | about["depends_on"]
+        found.samplers = before.samplers | found.samplers
+        found.about = {**about, "depends_on": depends}
+        found.rows = before.rows
+    elif any(not path.name.endswith(".tmp") for path in folder.iterdir()):
+        raise ValueError(f"{folder} is not empty and holds no evaluation; give a new folder.")
+    for left in folder.glob(".*.tmp"):  # of a process that was killed
+        left.unlink()
+    found.save()
+    write(folder / ROWS, "".join(map(_line, found.rows.values())).encode())  # no torn line stays
+    return found
+
+
+def load_evaluation(folder: Path) -> Evaluation:
+    """Read the folder of an evaluation, finished or not.
+
+    Raises:
+        ValueError: There is none in it, or it is damaged.
+    """
+    path = folder / ABOUT
+    try:
+        content = json.loads(path.read_bytes())
+        about = dict(content["about"])
+        about["depends_on"] = dict(about["depends_on"])
+        samplers = {str(name): str(value) for name, value in dict(content["samplers"]).items()}
+        given = list(content["rows"])
+    except OSError as error:
+        raise ValueError(f"{folder} holds no evaluation: {path.name} cannot be read.") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged; evaluate into a new folder.") from error
+    rows: dict[tuple, Row] = {}
+    for row in given:
+        _merge(rows, read_row(row, str(path)))
+    for row in _lines(folder / ROWS):
+        _merge(rows, read_row(row, str(folder / ROWS)))
+    return Evaluation(folder, about, samplers, rows)
+
+
+def _lines(path: Path) -> Iterable[Any]:
+    """The content of the whole lines of a file; a line that was torn, and what follows, is left."""
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+        try:
+            yield json.loads(line)
+        except (ValueError, RecursionError):
+            return
+
+
+def _line(row: Row) -> str:
+    return json.dumps(row.record) + "\n"
+
+
+def _merge(rows: dict[tuple, Row], row: Row) -> Row:
+    before = rows.get(row.place)
+    rows[row.place] = before.merged(row) if before else row
+    return rows[row.place]
+
+
+def _check_same(folder: Path, before: Mapping, now: Mapping, what: str) -> None:
+    both = [name for name in now if name in before]
+    if changed := [name for name in both if not same(str(before[name]), str(now[name]))]:
+        raise ValueError(
+            f"{folder} holds scores of another {what}{changed[0]} than now; give a new folder."
+        )

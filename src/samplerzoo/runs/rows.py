@@ -1,0 +1,250 @@
+"""Scores as rows, one for each sampler, feature space and seed, and tables of them."""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..files import write
+from ..metrics import Interval, decimals, mean_interval, normal_interval
+from ..tables import Table, csv_text
+
+NAMES = ("sampler", "nfe", "features")  # the first fields of a row in a file
+COUNTS = ("n", "seed")  # the last ones
+ABSENT = "-"  # in a table, of a metric that does not apply
+ERROR = "_se"  # ends the name of the column that is another column's standard error
+
+
+@dataclass(frozen=True)
+class Row:
+    """The scores of one sampler in one feature space, of samples that were drawn with one seed.
+
+    Attributes:
+        sampler: What the sampler is called.
+        nfe: Network evaluations a sample.
+        features: The name of the feature space.
+        n: How many samples were scored.
+        seed: The seed that they were drawn with.
+        scores: The number in each column of the metrics.
+        run: The search that the sampler comes from, where that is known.
+    """
+
+    sampler: str
+    nfe: int
+    features: str
+    n: int
+    seed: int
+    scores: Mapping[str, float]
+    run: str | None = None
+
+    @property
+    def place(self) -> tuple[str, int, str, int]:
+        """What tells this row from the others of one evaluation."""
+        return self.sampler, self.nfe, self.features, self.seed
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The row as files hold it: one flat dict."""
+        first = {"sampler": self.sampler, "nfe": self.nfe, "features": self.features}
+        return {**first, **self.scores, "n": self.n, "seed": self.seed}
+
+    def merged(self, other: "Row") -> "Row":
+        """Add the other row's columns to this one's; they replace those of the same name."""
+        scores = {**self.scores, **other.scores}
+        return Row(*self.place[:3], other.n, self.seed, scores, self.run)
+
+
+def read_row(given: Any, where: str) -> Row:
+    """Read a row of a file.
+
+    Args:
+        given: What JSON holds: an object with the fields of `Row.record`. A column that is null is
+            left out; numbers that are not finite become NaN.
+        where: The file or run that it is from, to be named in an error.
+
+    Returns:
+        The row, which says nothing of its run.
+
+    Raises:
+        ValueError: It is not such an object.
+    """
+    if not isinstance(given, dict):
+        raise ValueError(f"{where} is damaged: one of its rows is not an object.")
+    fixed = (*NAMES, *COUNTS)
+    scores = {k: v for k, v in given.items() if k not in fixed and v is not None}
+    words = [given.get("sampler"), given.get("features")]
+    counts = [given.get(key) for key in ("nfe", *COUNTS)]
+    good = all(isinstance(word, str) and word for word in words)
+    good &= all(isinstance(count, int) and not isinstance(count, bool) for count in counts)
+    good &= all(isinstance(v, int | float) and not isinstance(v, bool) for v in scores.values())
+    if not good:
+        raise ValueError(
+            f"{where} has a row that does not hold scores: {json.dumps(given)[:200]}. It needs "
+            f"{', '.join(fixed)} and a number in each other column."
+        )
+    finite = {k: float(v) if math.isfinite(v) else math.nan for k, v in scores.items()}
+    return Row(**{key: given[key] for key in fixed}, scores=finite)
+
+
+Summary = dict[tuple[str, int, str], dict[str, Interval]]  # by sampler, NFE and feature space
+
+
+def summarise(rows: Iterable[Row]) -> Summary:
+    """Compute the interval of every column of each sampler at each NFE in each feature space.
+
+    It is over searches where a sampler comes from several, each counted once by the mean of its
+    rows; else over seeds.
+    """
+    found: dict[tuple[str, int, str], dict[str, dict[tuple, float]]] = {}
+    for row in rows:
+        columns = found.setdefault(row.place[:3], {})
+        for column, score in row.scores.items():
+            columns.setdefault(column, {})[row.run, row.seed] = score
+    return {
+        where: {column: _over_searches(scores) for column, scores in columns.items()}
+        for where, columns in found.items()
+    }
+
+
+def _over_searches(scores: Mapping[tuple, float]) -> Interval:
+    searches: dict[str | None, list[float]] = {}
+    for (run, _), score in scores.items():
+        searches.setdefault(run, []).append(score)
+    if len(searches) == 1:
+        return mean_interval(list(scores.values()))
+    return mean_interval([mean_interval(own).value for own in searches.values()])
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of samplers that were compared on one model: rows, and tables of them.
+
+    `print(scores)` shows the table; a notebook shows it as HTML.
+
+    Attributes:
+        rows: One for each sampler, feature space and seed.
+        about: What all of them depend on, as JSON holds it: names, hashes.
+        roles: What a feature space is in a search, such as "searched", to stand beside its name.
+    """
+
+    rows: Sequence[Row]
+    about: Mapping[str, Any] = field(default_factory=dict)
+    roles: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The rows as flat dicts, such as pandas makes a frame of."""
+        return [row.record for row in self.rows]
+
+    @property
+    def columns(self) -> list[str]:
+        """The metrics' columns of all rows, in the order in which they first come."""
+        return list(dict.fromkeys(name for row in self.rows for name in row.scores))
+
+    @property
+    def summary(self) -> Summary:
+        """The mean and the 95% interval of every column by sampler, NFE and feature space."""
+        return summarise(self.rows)
+
+    def table(
+        self, columns: Sequence[str] | None = None, head: Callable[[str], str] = str.upper
+    ) -> Table:
+        """Make a table: a line for a sampler and NFE, the columns of each feature space.
+
+        ± is half of a 95% interval: of the mean of several seeds or searches (Student's t), of
+        one seed by the metric's standard error where it has one (a column that ends in `_se`).
+
+        Args:
+            columns: The metrics' columns that are shown. None shows all that are not errors.
+            head: Writes the name of a column.
+        """
+        summary = self.summary
+        shown = [name for name in columns or self.columns if not name.endswith(ERROR)]
+        kinds = [
+            (space, name)
+            for space in dict.fromkeys(row.features for row in self.rows)
+            for name in shown
+            if any(name in own for (*_, features), own in summary.items() if features == space)
+        ]
+        samplers = dict.fromkeys(row.place[:2] for row in self.rows)
+        cells = [
+            _column([summary.get((*sampler, space), {}) for sampler in samplers], name)
+            for space, name in kinds
+        ]
+        lines = [
+            [name, str(nfe), *line] for (name, nfe), *line in zip(samplers, *cells, strict=True)
+        ]
+        groups = [f"{s} ({self.roles[s]})" if s in self.roles else s for s, _ in kinds]
+        heads = ["sampler", "NFE", *(head(name) for _, name in kinds)]
+        return Table(heads, lines, ["", "", *groups], labels=2, foot=self._foot(lines))
+
+    def text(self, width: int | None = None, columns: Sequence[str] | None = None) -> str:
+        """Write the table for a terminal.
+
+        Args:
+            width: Characters in a line; a wider table is folded, one block a feature space.
+            columns: The metrics' columns that are shown. None shows all.
+        """
+        return self.table(columns).text(width)
+
+    def markdown(self) -> str:
+        """Write the table as Markdown."""
+        return self.table(head=str).markdown()
+
+    def csv(self) -> str:
+        """Write every row as it is, with all digits; empty where a metric does not apply."""
+        return csv_text(self.records, [*NAMES, *self.columns, *COUNTS])
+
+    def json(self) -> str:
+        """Write one JSON object: what all rows depend on, and the rows."""
+        return json.dumps({**self.about, "rows": self.records}, indent=2)
+
+    def save(self, path: str | Path) -> None:
+        """Write the scores to a file in the form that its name ends in.
+
+        Args:
+            path: A file that ends in .txt, .md, .csv, .json or .html.
+
+        Raises:
+            ValueError: It ends in something else.
+        """
+        path = Path(path)
+        forms = {
+            ".txt": self.text,
+            ".md": self.markdown,
+            ".csv": self.csv,
+            ".json": self.json,
+            ".html": self._repr_html_,
+        }
+        if path.suffix not in forms:
+            raise ValueError(f"{path} ends in none of {', '.join(forms)}; give such a name.")
+        write(path, (forms[path.suffix]() + "\n").encode())
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return self.table().html()
+
+    def _foot(self, lines: Sequence[Sequence[str]]) -> str:
+        counts = ", ".join(map(str, sorted({row.n for row in self.rows})))
+        seeds = ", ".join(map(str, sorted({row.seed for row in self.rows})))
+        foot = f"n = {counts}; seed {seeds}"
+        return foot + "; ± 95% interval" * any("±" in cell for line in lines for cell in line)
+
+
+def _column(found: Sequence[Mapping[str, Interval]], name: str) -> list[str]:
+    """The cells of one column, with as many decimals as they need together."""
+    digits = decimals(own[name].value for own in found if name in own)
+    return [_cell(own, name, digits) for own in found]
+
+
+def _cell(own: Mapping[str, Interval], name: str, digits: int) -> str:
+    if name not in own:
+        return ABSENT
+    score, error = own[name], own.get(name + ERROR)
+    if score.count == 1 and error is not None:
+        score = normal_interval(score.value, error.value)
+    return score.text(digits)
