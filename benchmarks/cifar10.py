@@ -26,9 +26,9 @@ from experiment import (
     scored,
     searched,
 )
-from samplerzoo.cli._load import load_model
 from samplerzoo.metrics import Moments, distance_of_moments
 from samplerzoo.reports import save_grid
+from samplerzoo.runs.parts import load_model
 
 STEPS, FAMILIES = (5, 10, 20), ("rddim", "gddim")
 PAPER = {5: 0.46, 10: 0.51, 20: 0.45}  # DDSS over DDIM, FID (Watson et al. 2022, table 1)

@@ -18,9 +18,8 @@ from tqdm import tqdm
 
 import samplerzoo as sz
 from experiment import RESULTS, ROOT, interval, markdown, ratio
-from samplerzoo.cli._data import load_data
-from samplerzoo.cli._load import load_model
 from samplerzoo.registry import load
+from samplerzoo.runs.parts import load_data, load_model
 
 STEPS, SEEDS, REPORT_SEED = 10, (0, 1, 2), 1000
 
@@ -51,7 +50,7 @@ class Study:
 
     def __init__(self, given: argparse.Namespace):
         self.n, self.model = given.n, load_model(given.model)
-        data = load_data(given.data, self.model)
+        data = load_data(given.data, self.model.shape, self.model.clip)
         names = (given.features, given.report_features)
         self.searched, self.reported = (load("features", name)() for name in names)
         references = [

@@ -13,7 +13,7 @@ from samplerzoo.core.drawing import make_table
 from samplerzoo.reports.facts import Drawn, Facts, Search
 from samplerzoo.reports.gather import ddim_at
 from samplerzoo.runs.rows import Row
-from samplerzoo.runs.store import Config
+from samplerzoo.runs.spec import Config
 
 BETTER = {"fd": "smaller", "kid": "smaller", "recall": "larger", "kid_se": "neither"}
 BASELINES = ("ddpm-linear", "ddpm-quadratic", "ddim-linear", "ddim-quadratic")

@@ -20,21 +20,19 @@ from samplerzoo.cli._common import numbers, pairs
 from samplerzoo.core.families import DDIM, GDDIM, free_parameters
 from samplerzoo.core.optimise import adam, start
 from samplerzoo.files import digest, from_tensors, read_tensors, to_tensors, write, write_tensors
+from samplerzoo.runs.spec import MAX_SEED, TIMES, Config, fits, type_name
 from samplerzoo.runs.store import (
-    MAX_SEED,
-    TIMES,
-    Config,
     append_log,
     cut_log,
-    fits,
     load_checkpoint,
+    load_config,
     load_result,
     load_sampler,
     read_log,
     save_checkpoint,
+    save_config,
     save_result,
     save_sampler,
-    type_name,
 )
 from samplerzoo.testing import SCHEDULES
 
@@ -238,8 +236,8 @@ OPTIONS = st.dictionaries(NAMES, SCALARS | st.lists(SCALARS, max_size=3), max_si
 )
 def test_a_configuration_comes_back_from_its_file(tmp_path_factory, config):
     folder = tmp_path_factory.mktemp("run")
-    config.save(folder)
-    assert Config.load(folder) == config
+    save_config(folder, config)
+    assert load_config(folder) == config
 
 
 REQUIRED = {"data": "a", "features": "b", "report_features": "c"}
@@ -261,7 +259,7 @@ def test_wrong_configurations_are_refused(change, word, tmp_path):
     content = {k: v for k, v in (REQUIRED | change).items() if v is not None}
     (tmp_path / "config.toml").write_text(tomli_w.dumps(content))
     with pytest.raises(ValueError, match=r"config\.toml") as caught:
-        Config.load(tmp_path)
+        load_config(tmp_path)
     assert word in str(caught.value)
 
 
@@ -269,7 +267,7 @@ def test_wrong_configurations_are_refused(change, word, tmp_path):
 def test_broken_toml_is_refused(content, tmp_path):
     (tmp_path / "config.toml").write_bytes(content)
     with pytest.raises(ValueError, match=r"config\.toml is not valid TOML"):
-        Config.load(tmp_path)
+        load_config(tmp_path)
 
 
 @pytest.mark.parametrize(

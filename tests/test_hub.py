@@ -403,7 +403,7 @@ def test_which_files_make_a_model(names, files):
 
 def test_of_paths_the_last_part_is_published():
     from samplerzoo.publishing.upload import published
-    from samplerzoo.runs.store import Config
+    from samplerzoo.runs.spec import Config
 
     names = {"features": "pixels", "report_features": "pixels", "directory": "/home/me"}
     public = published(Config(model="/home/me/net", data="/home/me/faces.zip", **names))
@@ -415,7 +415,7 @@ def test_of_paths_the_last_part_is_published():
 def test_the_end_of_an_address_is_no_path_of_this_machine(tmp_path, monkeypatch):
     """The folder /data is not published by a link to .../me/data."""
     from samplerzoo.publishing.upload import refuse_secrets
-    from samplerzoo.runs.store import Config
+    from samplerzoo.runs.spec import Config
 
     monkeypatch.setenv("HF_TOKEN", hub_server.TOKEN)
     config = Config(data="digits", features="pixels", report_features="pixels", directory="/a/data")

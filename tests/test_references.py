@@ -22,7 +22,6 @@ from PIL import Image
 from cli_tools import TINY, TOY, fail, succeed, write_toys
 from samplerzoo.assets import digits_images
 from samplerzoo.cli import cli
-from samplerzoo.cli._data import first_images, kept as rows_of, load_images
 from samplerzoo.data import Images, read
 from samplerzoo.features import Pixels, extract
 from samplerzoo.metrics import Lacking
@@ -36,6 +35,7 @@ from samplerzoo.references import (
     same,
 )
 from samplerzoo.references.files import read_features, write_features
+from samplerzoo.runs.parts import first_images, kept as rows_of, load_data
 
 SHAPE = (4, 4, 3)
 
@@ -435,15 +435,15 @@ def test_moments_without_features(tmp_path):
 
 def test_data_of_a_command(kept, tmp_path):
     shape, clip = (8, 8, 1), (-1.0, 1.0)
-    digits = load_images("digits", shape, clip)
+    digits = load_data("digits", shape, clip)
     np.testing.assert_array_equal(first_images(digits, 3), digits[:3])
-    (row,) = rows_of(digits, {"pixels": Pixels()}, True)
-    bank = load_images(row["path"], shape, clip)
+    (row,) = rows_of(digits, {"pixels": Pixels()}, False)
+    bank = load_data(row["path"], shape, clip)
     assert bank.digest == digits.digest
     assert first_images(bank, 3) is None
     np.savez(tmp_path / "x.npz", mu=np.zeros(2), sigma=np.eye(2), images=-np.ones((2, *shape)))
-    assert isinstance(load_images(str(tmp_path / "x.npz"), shape, clip), Statistics)
-    assert len(load_images(str(tmp_path / "x.npz"), shape, clip, "images")) == 2
+    assert isinstance(load_data(str(tmp_path / "x.npz"), shape, clip), Statistics)
+    assert len(load_data(str(tmp_path / "x.npz"), shape, clip, "images")) == 2
     for wrong, word in (
         (("digits", (4, 4, 1), clip), "where the model makes"),
         (("digits", shape, clip, "train"), "no files, so there is no --split"),
@@ -452,9 +452,9 @@ def test_data_of_a_command(kept, tmp_path):
         (("nope", shape, clip), "neither a file or folder nor a data set"),
     ):
         with pytest.raises(ValueError, match=word):
-            load_images(*wrong)
+            load_data(*wrong)
     with pytest.raises(ValueError, match="features already"):
-        rows_of(bank, {"pixels": Pixels()}, True)
+        rows_of(bank, {"pixels": Pixels()}, False)
 
 
 def test_the_command_tells_what_it_keeps(kept):

@@ -22,7 +22,7 @@ from samplerzoo.reports.reading import (
     run_rows,
 )
 from samplerzoo.runs.rows import Row, read_row
-from samplerzoo.runs.store import Config
+from samplerzoo.runs.spec import Config
 
 GIVEN = {"data": "digits", "features": "digits-cnn", "report_features": "digits-mlp"}
 ROW = {"sampler": "ddim-linear", "nfe": 5, "features": "f", "fd": 1.5, "n": 64, "seed": 0}
@@ -189,7 +189,7 @@ def test_the_command_of_a_search_is_the_search(changes):
     assert given.pop("out") == Path("runs/my run")
     fields = {key: value for key, value in given.items() if key in vars(wanted)}
     found = _config(fields)
-    recorded = {"microbatch", "checkpoint_every", "directory", "hashes", "versions"}
+    recorded = {"allow_code", "microbatch", "checkpoint_every", "directory", "hashes", "versions"}
     for key, value in vars(wanted).items():
         assert key in recorded or getattr(found, key) == value, key
 

@@ -63,11 +63,13 @@ def load(group: str, name: str, base: type | None = None) -> Any:
         raise RegistryError(
             f"The {kind} {name!r} of {origin(point)} does not load: {_brief(error)}"
         ) from error
-    if base is not None and not (isinstance(found, type) and issubclass(found, base)):
-        raise RegistryError(
-            f"The {kind} {name!r} of {origin(point)} is not a class derived from {base.__name__}."
-        )
+    _check_base(found, base, f"The {kind} {name!r} of {origin(point)}")
     return found
+
+
+def _check_base(found: Any, base: type | None, what: str) -> None:
+    if base is not None and not (isinstance(found, type) and issubclass(found, base)):
+        raise RegistryError(f"{what} is not a class derived from {base.__name__}.")
 
 
 def resolve(group: str, reference: str, base: type | None = None) -> Any:
@@ -88,6 +90,7 @@ def resolve(group: str, reference: str, base: type | None = None) -> Any:
             found = getattr(found, part)
     except (Exception, SystemExit) as error:
         raise RegistryError(f"{reference!r} does not load: {_brief(error)}") from error
+    _check_base(found, base, f"The {GROUPS[group]} {reference!r}")
     return found
 
 

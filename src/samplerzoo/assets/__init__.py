@@ -20,6 +20,7 @@ from ..features.resnet import ResNetClassifier
 from ..files import from_tensors, read_tensors
 from ..formats import load_diffusers
 from ..references import Bank
+from ..runs.spec import NamedModel
 
 FOLDER = Path(__file__).parent
 CIFAR10 = FOLDER / "cifar10"
@@ -99,6 +100,10 @@ def cifar10_cnn() -> ResNetClassifier:
 def cifar10_features() -> Bank:
     """Both classifiers' features of 2,500 training images of CIFAR-10."""
     return Bank.at(CIFAR10 / "reference")
+
+
+DIGITS = NamedModel(digits_model, "digits", "digits-cnn", "digits-mlp")
+CIFAR10_MODEL = NamedModel(cifar10_model, "cifar10", "cifar10-resnet", "cifar10-cnn")
 
 
 def _load(name: str):

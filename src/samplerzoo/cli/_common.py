@@ -1,18 +1,17 @@
 """What the commands share: their options, and errors as sentences."""
 
-import ast
-import inspect
 import os
 import signal
 import sys
 import threading
-import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import click
+
+from ..runs.errors import sentence
 
 
 class Wrong(click.ClickException):
@@ -108,17 +107,6 @@ def resuming(folder: Path) -> str:
     return resuming(folder)
 
 
-def phrase(error: Exception) -> str:
-    """An exception's message as one line, to put inside a sentence."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
-
-
-def sentence(error: Exception) -> str:
-    """An exception's message as one line that ends as a sentence."""
-    line = phrase(error)
-    return line if line.endswith((")", "?", "!")) else f"{line}."
-
-
 run_argument = click.argument("run", type=click.Path(path_type=Path))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
@@ -136,32 +124,10 @@ debug_option = click.option("--debug", is_flag=True, help="Show tracebacks.", ex
 
 def pairs(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict:
     """`key=value` options as a dict."""
-    return pairs_of(values)
+    from ..runs.names import options
 
-
-def pairs_of(values: Iterable[str]) -> dict[str, Any]:
-    """`key=value` words as a dict, values read as TOML or Python, else as strings."""
-    found = {}
-    for value in values:
-        key, equals, text = value.partition("=")
-        if not equals or not key.isidentifier():
-            raise Wrong(f"{value!r} must look like key=value.")
-        found[key] = _value(text)
-    return found
-
-
-def _value(text: str) -> Any:
-    """A value as a configuration can hold it: TOML, or Python that is TOML once written as such."""
-    import tomli_w
-
-    for read in (lambda: text, lambda: tomli_w.dumps({"x": ast.literal_eval(text)})[4:]):
-        try:
-            found = tomllib.loads(f"x = {read()}")
-        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError, AttributeError):
-            continue
-        if len(found) == 1:
-            return found["x"]
-    return text
+    with usage():
+        return options(values)
 
 
 def numbers(_context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
@@ -180,11 +146,11 @@ def numbers(_context: click.Context, parameter: click.Parameter, value: str) -> 
 
 def check_seeds(*seeds: int) -> None:
     """Refuse seeds that stand for no series of random numbers of their own."""
-    from ..runs.store import MAX_SEED
+    from ..runs.spec import check_seed
 
-    for seed in seeds:
-        if not 0 <= seed <= MAX_SEED:
-            raise Wrong(f"The seed is {seed}; it must lie between 0 and {MAX_SEED}.")
+    with usage():
+        for seed in seeds:
+            check_seed(seed)
 
 
 def microbatch(
@@ -203,41 +169,3 @@ def check_hashes(config, now: dict[str, str]) -> None:
             f"{' and '.join(changed)}: not what it was when this run began, so the run cannot go "
             "on as if nothing had changed; search again."
         )
-
-
-def construct(cls: type, what: str, fixed: dict[str, Any], options: dict[str, Any]) -> Any:
-    """`cls(**fixed, **options)` with options that it does not take refused in a sentence."""
-    from ..runs.store import fits, type_name
-
-    allowed = {k: p for k, p in inspect.signature(cls).parameters.items() if k not in fixed}
-    for key, value in options.items():
-        if key not in allowed:
-            raise ValueError(
-                f"{what} has no option {key!r}; it takes {', '.join(allowed) or 'none'}."
-            )
-        if not fits(value, allowed[key].annotation):
-            kind = type_name(allowed[key].annotation)
-            raise ValueError(f"{what} was given {key} = {value!r}; it must be of type {kind}.")
-    options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-    try:
-        return cls(**fixed, **options)
-    except ValueError:
-        raise
-    except Exception as error:
-        raise ValueError(
-            f"{what} cannot be made: {type(error).__name__}: {phrase(error)}."
-        ) from error
-
-
-def call(found: Any, what: str) -> Any:
-    """What a callable without arguments makes; anything else as it is."""
-    if not callable(found):
-        return found
-    try:
-        return found()
-    except ConnectionError:
-        raise
-    except Exception as error:
-        raise ValueError(
-            f"{what} cannot be made: {type(error).__name__}: {sentence(error)}"
-        ) from error

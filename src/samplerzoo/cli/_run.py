@@ -27,18 +27,20 @@ from ..core.optimise import (
 )
 from ..core.table import StepTable
 from ..reports import save_curve, save_samples
+from ..runs.errors import phrase, sentence
 from ..runs.scores import baselines
+from ..runs.spec import Config
 from ..runs.store import (
-    Config,
     append_log,
     cut_log,
     load_checkpoint,
     read_log,
     save_checkpoint,
+    save_config,
     save_result,
     save_sampler,
 )
-from ._common import Failed, phrase, resuming, sentence, stop_if_asked
+from ._common import Failed, resuming, stop_if_asked
 from ._load import SHOWN, Setup
 from ._processes import Crew
 from ._show import print_result, progress, score_rows
@@ -127,7 +129,7 @@ def _compile(folder, config: Config, setup: Setup, state, optimiser, quiet: bool
             f"{step.stored / 1e6:,.0f} MB stored states",
             err=True,
         )
-    dataclasses.replace(config, microbatch=step.microbatch).save(folder)
+    save_config(folder, dataclasses.replace(config, microbatch=step.microbatch))
     return step
 
 

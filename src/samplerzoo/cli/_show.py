@@ -13,9 +13,10 @@ from tqdm import tqdm
 
 from ..core.model import DiffusionModel
 from ..core.table import StepTable
+from ..runs.errors import phrase
 from ..runs.rows import Scores, read_row
 from ..runs.scores import score
-from ._common import Failed, phrase
+from ._common import Failed
 
 SHOWN = ("fd", "kid", "precision", "recall")  # of a run's scores, in its table
 

@@ -10,9 +10,12 @@ from ..core.model import DiffusionModel
 from ..core.table import StepTable
 from ..hub import PREFIX
 from ..registry import entries
-from ..runs.store import Config, load_sampler
-from ._common import Wrong, pairs_of
-from ._load import load_family, load_run
+from ..runs.names import options as read_options
+from ..runs.parts import load_family
+from ..runs.spec import Config
+from ..runs.store import load_sampler
+from ._common import Wrong
+from ._load import load_run
 
 
 class Run(NamedTuple):
@@ -22,9 +25,9 @@ class Run(NamedTuple):
     config: Config
 
 
-def find_runs(targets: Iterable[str], code: Iterable[str]) -> dict[str, Run]:
-    """Those of the targets that are runs; `code` are the parts that would have to be imported."""
-    return {t: Run(*load_run(t, *code)) for t in targets if _is_run(t)}
+def find_runs(targets: Iterable[str]) -> dict[str, Run]:
+    """Those of the targets that are runs."""
+    return {t: Run(*load_run(t)) for t in targets if _is_run(t)}
 
 
 def sampler_tables(
@@ -43,7 +46,7 @@ def sampler_tables(
         name, stride = words, ""
     if name not in entries("families") and (Path(target).exists() or "/" in target):
         raise Wrong(f"{target!r} is neither the folder of a run nor the name of a family.")
-    options = pairs_of(text.split(",")) if colon else {}
+    options = read_options(text.split(",")) if colon else {}
     families = {
         s: [load_family(name, k, s, model, options) for k in steps]
         for s in ([stride] if stride else STRIDES)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from ..runs.errors import phrase
 from ._common import (
     Failed,
     Wrong,
@@ -15,7 +16,6 @@ from ._common import (
     debug_option,
     locked,
     numbers,
-    phrase,
     quiet_option,
     stop_if_asked,
     usage,
@@ -118,23 +118,36 @@ class Plan(NamedTuple):
 def _plan(
     targets: list[str], given: dict, steps: list[int], with_baselines: bool, quiet: bool
 ) -> Plan:
-    from ._data import hashes, load_data, load_held_out, load_references
-    from ._load import load_features, load_model
+    from ..runs.names import split
+    from ..runs.parts import (
+        hashes,
+        load_data,
+        load_features,
+        load_held_out,
+        load_model,
+        load_references,
+    )
     from ._targets import find_runs, sampler_tables
 
-    code = [part for part, whole in _CODE.items() if not given[whole]]
-    runs = find_runs(targets, code)
+    runs = find_runs(targets)
     configs = [run.config for run in runs.values()]
-    sys.path[:0] = dict.fromkeys(config.directory for config in configs)
+    sys.path[:0] = dict.fromkeys(c.directory for c in configs if c.allow_code)
     chosen = _choose(given, configs)
-    model = load_model(*(chosen[part] for part in ("model", "dtype", "label", "guidance")))
-    images, held_out = load_data(chosen["data"], model, chosen["split"], chosen["crop"]), None
+    ours = all(config.allow_code for config in configs)
+    trust = {part: bool(given[part]) or ours for part in ("model", "data", "features")}
+    where = (chosen[part] for part in ("model", "dtype", "label", "guidance"))
+    model = load_model(*where, allow_code=trust["model"])
+    where = (model.shape, model.clip, chosen["split"], chosen["crop"])
+    images = load_data(chosen["data"], *where, allow_code=trust["data"])
+    held_out = None
     if given["held_out"]:
         where = (model.shape, model.clip, given["held_out_split"], chosen["crop"])
         held_out = load_held_out(given["held_out"], *where)
-    names = dict.fromkeys(word.strip() for word in chosen["features"].split(","))
-    features = {name: load_features(name, model.shape, rounding=True) for name in names}
-    references = load_references(features, images, held_out, quiet)
+    features = {
+        name: load_features(name, model.shape, rounding=True, allow_code=trust["features"])
+        for name in split(chosen["features"])
+    }
+    references = load_references(features, images, held_out, not quiet)
     pairs = [pair for t in targets for pair in sampler_tables(t, steps, model, runs)]
     if with_baselines:
         budgets = sorted({table.nfe for _, table in pairs})
@@ -150,8 +163,7 @@ def _plan(
 
 _BASELINES = ("ddpm", "ddim")
 _OPTIONS = {"report_features": "--features", "dtype": "--model"}  # that stand for others
-# The parts that a run names, by the option that stands in for each, and what all are without runs.
-_CODE = {"model": "model", "data": "data", "features": "features", "report_features": "features"}
+# What all parts are without runs.
 _OF_MODEL = {"model": "digits", "dtype": "float32", "label": None, "guidance": None}
 _OF_DATA = {"data": "digits", "split": None, "crop": False}
 _SPACES = {"features": "digits-cnn", "report_features": "digits-mlp"}
@@ -196,18 +208,16 @@ def _metrics(
     """
     from tqdm import tqdm
 
-    from ..metrics import Metric
-    from ..registry import load
+    from ..runs.names import split
+    from ..runs.parts import load_metric
     from ..runs.scores import METRICS, lacks
 
-    names = [word.strip() for word in words.split(",")] if words else list(METRICS)
+    names = split(words) if words else list(METRICS)
     found, columns = {}, {space: [] for space in plan.features}
     options = {"desc": "metrics of the data", "delay": 1, "leave": False, "disable": quiet}
-    with tqdm(dict.fromkeys(names), **options) as bar:
+    with tqdm(names, **options) as bar:
         for name in bar:
-            metric = load("metrics", name)
-            if not isinstance(metric, Metric):
-                raise Wrong(f"The metric {name!r} is a {type(metric).__name__}, not a Metric.")
+            metric = load_metric(name)
             reasons = {
                 space: lacks(metric, plan.features[space], plan.model.shape, reference, n)
                 for space, reference in plan.references.items()

@@ -30,17 +30,17 @@ def reference(data, features, model, shape, split, crop, held_out, held_out_spli
     if held_out_split and not held_out:
         raise Wrong("--held-out-split is a part of --held-out; give this too.")
     with usage():
-        from ._data import kept, load_held_out, load_images
-        from ._load import load_features, load_model
+        from ..runs.names import split as split_names
+        from ..runs.parts import kept, load_data, load_features, load_held_out, load_model
 
         loaded = None if model is None else load_model(model)
         where = (loaded.shape, loaded.clip) if loaded else (_shape(shape), (-1.0, 1.0))
-        sets = [load_images(data, *where, split, crop)]
+        sets = [load_data(data, *where, split, crop)]
         if held_out:
             sets.append(load_held_out(held_out, *where, held_out_split, crop))
-        names = dict.fromkeys(name.strip() for name in features.split(","))
+        names = split_names(features)
         found = {name: load_features(name, where[0], rounding=True) for name in names}
-        rows = [row for images in sets for row in kept(images, found, quiet)]
+        rows = [row for images in sets for row in kept(images, found, not quiet)]
     if as_json:
         from ._show import print_json
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from ._common import Failed, Wrong, debug_option, phrase, quiet_option, usage
+from ..runs.errors import phrase
+from ._common import Failed, Wrong, debug_option, quiet_option, usage
 
 EVALUATION = "evaluation.json"  # what tells the folder of an evaluation
 
@@ -53,20 +54,20 @@ def _page(runs: list[str], evaluations: list[str], command: str, quiet: bool) ->
     from ..reports.facts import Facts
     from ..reports.page import page
     from ..reports.reading import check_alike, finished
-    from ..runs.store import versions
+    from ..runs.spec import versions
     from ._load import load_run
     from ._show import progress
 
-    found = {name: gather.Found(*load_run(name, "model")) for name in runs}
+    found = {name: gather.Found(*load_run(name)) for name in runs}
     configs = {name: run.config for name, run in found.items()}
     check_alike(configs)
     for name, run in found.items():
         finished(name, run.folder)
-    sys.path[:0] = dict.fromkeys(config.directory for config in configs.values())
+    sys.path[:0] = dict.fromkeys(c.directory for c in configs.values() if c.allow_code)
     config, model = configs[runs[0]], _model(runs[0], configs[runs[0]])
     read, rows = gather.read_runs(found, model)
     kept, left_out = gather.read_scores(read, rows, map(Path, evaluations))
-    data, no_data = _data(config, model, published=runs[0].startswith("hf:"))
+    data, no_data = _data(config, model)
     with progress(gather.amount(read), "draw", quiet) as bar:
         drawn = []
         for one in gather.draw(read, model):
@@ -85,9 +86,10 @@ def _page(runs: list[str], evaluations: list[str], command: str, quiet: bool) ->
 def _model(name: str, config):
     """The model of a run, which must still be what it was."""
     from ..files import digest
-    from ._load import load_model
+    from ..runs.parts import load_model
 
-    model = load_model(config.model, config.dtype, config.label, config.guidance)
+    where = (config.model, config.dtype, config.label, config.guidance)
+    model = load_model(*where, allow_code=config.allow_code)
     if config.hashes.get("model") not in (None, digest(model)):
         raise ValueError(
             f"The model {config.model!r} is not what it was when {name} began, so its samples "
@@ -96,15 +98,14 @@ def _model(name: str, config):
     return model
 
 
-def _data(config, model, published: bool):
+def _data(config, model):
     """The first images of the data, or None and why they cannot be shown."""
     from ..reports.samples import columns
-    from ._data import first_images, load_data
+    from ..runs.parts import first_images, load_data
 
-    if published and config.data.startswith("python:"):
-        return None, f"{config.data} is code, which is not run for a published run."
+    where = (model.shape, model.clip, config.split, config.crop)
     try:
-        data = load_data(config.data, model, config.split, config.crop)
+        data = load_data(config.data, *where, allow_code=config.allow_code)
         found = first_images(data, columns(model.shape))
     except (ValueError, OSError) as error:
         return None, phrase(error) + "."

@@ -37,9 +37,9 @@ def resume(run: Path, microbatch, coordinator, processes, process_id, as_json: b
         folder = crew.scratch or run
         crew.share(folder, "config.toml", "checkpoint.safetensors", "result.json")
         with usage():
-            from ..runs.store import Config, load_result
+            from ..runs.store import load_config, load_result
 
-            config, result = Config.load(folder), load_result(folder)
+            config, result = load_config(folder), load_result(folder)
         if result is None:
             with working_on(folder):
                 _go_on(folder, config, microbatch, crew, quiet or not crew.first, as_json)
@@ -57,7 +57,8 @@ def _go_on(folder: Path, config, size: int | str | None, crew: Crew, quiet, as_j
         from ._load import load_setup
         from ._run import check_resumable, execute
 
-        sys.path.insert(0, config.directory)
+        if config.allow_code:
+            sys.path.insert(0, config.directory)
         setup = load_setup(config, quiet)
         check_hashes(config, setup.hashes)
         check_resumable(folder, config, setup)
@@ -67,7 +68,7 @@ def _go_on(folder: Path, config, size: int | str | None, crew: Crew, quiet, as_j
 def _warn_of_versions(then: dict[str, str]) -> None:
     from importlib.metadata import PackageNotFoundError
 
-    from ..runs.store import versions
+    from ..runs.spec import versions
 
     try:
         now = versions(*(set(then) - {"python"}))

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from ._common import Failed, Wrong, check_seeds, debug_option, phrase, run_argument, usage
+from ..runs.errors import phrase
+from ._common import Failed, Wrong, check_seeds, debug_option, run_argument, usage
 
 
 @click.command()
@@ -32,10 +33,12 @@ def sample(run: Path, n: int, seed: int, out: Path):
         from ..runs.store import load_sampler
         from ._load import load_model, load_run
 
-        run, config = load_run(run.as_posix(), "model")
+        run, config = load_run(run.as_posix())
         table, _ = load_sampler(run / "sampler.safetensors")
-        sys.path.insert(0, config.directory)
-        model = load_model(config.model, config.dtype, config.label, config.guidance)
+        if config.allow_code:
+            sys.path.insert(0, config.directory)
+        where = (config.model, config.dtype, config.label, config.guidance)
+        model = load_model(*where, allow_code=config.allow_code)
         if out.suffix == ".png" and not is_image(model.shape):
             raise Wrong(f"Samples of shape {model.shape} are no pictures; give an --out in .npz.")
     with redirect_stdout(sys.stderr):

@@ -20,12 +20,6 @@ from ._common import (
 )
 from ._processes import Crew, joined, process_options
 
-# Of each embedded model: its data, the features that searches compare, and others for the report.
-DEFAULTS = {
-    "digits": {"data": "digits", "features": "digits-cnn", "report_features": "digits-mlp"},
-    "cifar10": {"data": "cifar10", "features": "cifar10-resnet", "report_features": "cifar10-cnn"},
-}
-
 
 @click.command()
 @click.option("--family", default="rddim", show_default=True, help="Sampler family to search.")
@@ -100,24 +94,26 @@ def _search(crew: Crew, out: Path | None, config, as_json: bool, quiet: bool) ->
         config = dataclasses.replace(config, hashes=setup.hashes)
         folder = crew.scratch or out or _fresh(f"{config.family}-{config.steps}-")
         folder.mkdir(parents=True, exist_ok=True)
+    from ..runs.store import load_config, save_config
     from ._run import execute
 
     with working_on(folder):
         with usage():
             if crew.first:
                 _refuse_taken(folder)  # by another process, meanwhile
-                config.save(folder)
+                save_config(folder, config)
             crew.share(folder, "config.toml")
-            check_hashes(type(config).load(folder), config.hashes)
+            check_hashes(load_config(folder), config.hashes)
         execute(folder, config, setup, crew, quiet, as_json)
 
 
 def _config(given: dict):
     """The configuration, with the embedded data and features where the model is theirs."""
     from ..registry import entries
-    from ..runs.store import Config, versions
+    from ..runs.names import defaults as defaults_of, pinned
+    from ..runs.spec import Config, versions
 
-    defaults = DEFAULTS.get(given["model"], {})
+    defaults = defaults_of(given["model"])
     for name in ("data", "features", "report_features"):
         if given[name] is None and name not in defaults:
             group = "datasets" if name == "data" else "features"
@@ -126,12 +122,14 @@ def _config(given: dict):
                 f"give one (installed: {', '.join(entries(group))})."
             )
         given[name] = given[name] or defaults[name]
-    if not given["data"].startswith("python:") and given["data"] not in entries("datasets"):
-        given["data"] = str(Path(given["data"]).absolute())
-    from ._load import pinned
-
-    given["model"] = pinned(given["model"])
+    for part, group in _KEPT.items():
+        given[part] = pinned(group, given[part])
     return Config(**given, versions=versions(*_plugins(given)))
+
+
+# The parts whose names must stay the same, and the group of each.
+_KEPT = {"data": "datasets", "model": "models", "features": "features",
+         "report_features": "features"}  # fmt: skip
 
 
 def _plugins(given: dict) -> set[str]:

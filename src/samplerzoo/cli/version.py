@@ -10,7 +10,7 @@ from ._common import debug_option, json_option
 @debug_option
 def version(as_json: bool):
     """Print the versions of samplerzoo and its main packages."""
-    from ..runs.store import versions
+    from ..runs.spec import versions
 
     found = versions()
     if as_json:

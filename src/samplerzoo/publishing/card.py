@@ -5,7 +5,7 @@ from typing import Any
 
 from ..hub.reference import PREFIX, parse
 from ..runs.rows import ABSENT, read_row
-from ..runs.store import Config
+from ..runs.spec import Config
 from ..tables import Table
 
 _LICENCE = ("license", "license_name", "license_link")

@@ -10,7 +10,8 @@ from ..files import read_tensors, write, write_tensors
 from ..hub import PREFIX, Reference, parse
 from ..hub.download import listing
 from ..hub.errors import explained
-from ..runs.store import Config, load_result, load_sampler, resuming
+from ..runs.spec import Config
+from ..runs.store import load_config, load_result, load_sampler, resuming, save_config
 from .card import card
 
 
@@ -69,13 +70,13 @@ def prepare(run: Path, name: str, folder: Path) -> None:
     Of paths on this machine only the last part is kept. Raises ValueError where the run is not
     finished, or where something of this machine is left.
     """
-    config, result = Config.load(run), load_result(run)
+    config, result = load_config(run), load_result(run)
     if result is None:
         raise ValueError(f"{run} is not finished; `{resuming(run)}` finishes it.")
     on_hub = config.model.startswith(PREFIX)
     base = listing(parse(config.model)).card if on_hub else {}
     public = published(config)
-    public.save(folder)
+    save_config(folder, public)
     _, about = load_sampler(run / "sampler.safetensors")
     tensors, metadata = read_tensors(run / "sampler.safetensors")
     about = json.dumps(about | {"model": public.model}, sort_keys=True)

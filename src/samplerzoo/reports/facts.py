@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from ..core.table import StepTable
 from ..runs.rows import Row
-from ..runs.store import Config
+from ..runs.spec import Config
 
 
 @dataclass(frozen=True)

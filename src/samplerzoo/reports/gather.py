@@ -20,7 +20,8 @@ from ..core.table import StepTable
 from ..core.types import Key
 from ..runs.rows import Row
 from ..runs.scores import baselines
-from ..runs.store import Config, load_sampler, read_log
+from ..runs.spec import Config
+from ..runs.store import load_sampler, read_log
 from .facts import Drawn, Search
 from .reading import evaluation_rows, finished, labels, one_n, recorded, run_rows
 from .samples import columns

@@ -7,13 +7,13 @@ from typing import Any
 
 import tomli_w
 
-from ..runs.store import Config
+from ..runs.spec import Config
 from .facts import Facts, Search
 from .html import Markup, head_row, heading, row, scroll, table, tag
 from .verdict import listed
 
 # What a search chooses or records by itself.
-_RECORDED = {"microbatch", "checkpoint_every", "directory", "hashes", "versions"}
+_RECORDED = {"allow_code", "microbatch", "checkpoint_every", "directory", "hashes", "versions"}
 _OPTIONS = {"family_options": "-F", "kernel_options": "-k"}
 _ALWAYS = {"family", "steps", "seed"}
 

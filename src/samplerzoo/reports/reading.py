@@ -10,13 +10,28 @@ from ..core.table import StepTable
 from ..files import digest
 from ..runs.evaluation import load_evaluation
 from ..runs.rows import Row, read_row
-from ..runs.store import Config, load_result, resuming
+from ..runs.spec import Config
+from ..runs.store import load_result, resuming
 
 # What all runs of a report have in common.
 _ALIKE = ("model", "label", "guidance", "dtype", "data", "split", "crop")
 # What says nothing of how a sampler was searched, or has a place of its own in a report.
-_APART = {*_ALIKE, "family", "steps", "seed", "n", "report_features", "microbatch", "directory",
-          "checkpoint_every", "hashes", "versions", "family_options", "kernel_options"}  # fmt: skip
+_APART = {
+    *_ALIKE,
+    "family",
+    "steps",
+    "seed",
+    "n",
+    "report_features",
+    "microbatch",
+    "directory",
+    "checkpoint_every",
+    "allow_code",
+    "hashes",
+    "versions",
+    "family_options",
+    "kernel_options",
+}
 
 
 def finished(name: str, folder: Path) -> dict[str, Any]:

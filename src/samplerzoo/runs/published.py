@@ -6,7 +6,8 @@ from pathlib import Path
 from ..files import write
 from ..hub.download import cached, check, download, folder_of, listing, pin
 from ..hub.reference import Reference
-from ..runs.store import Config
+from .spec import Config
+from .store import load_config, save_config
 
 FILES = ("config.toml", "sampler.safetensors", "result.json", "samples.png", "curve.png")
 _NEEDED = FILES[:2]
@@ -27,31 +28,18 @@ def fetch_run(reference: Reference) -> Path:
     return folder_of(found)
 
 
-def load_config(folder: Path) -> Config:
-    """The configuration of a fetched run; its modules are looked for in the current folder."""
-    return dataclasses.replace(Config.load(folder), directory=str(Path.cwd()))
-
-
-def refuse_code(config: Config, *parts: str) -> None:
-    """Refuse to run code that a published configuration names.
-
-    Raises ValueError for a part that is a `python:` reference.
-    """
-    for part in parts:
-        if (value := getattr(config, part)).startswith("python:"):
-            raise ValueError(
-                f"Its {part} is {value}, code on this machine, which is not run because a file "
-                "from the Hub says so; `samplerzoo pull` it, read its config.toml, and give the "
-                "folder."
-            )
+def fetch_config(folder: Path) -> Config:
+    """Read the configuration of a fetched run, which is trusted with nothing."""
+    config = load_config(folder)
+    return dataclasses.replace(config, directory=str(Path.cwd()), allow_code=False)
 
 
 def pull(reference: Reference, out: Path) -> None:
     """Copy a published run into a folder, which must be new or empty."""
     fetched = fetch_run(reference)
-    config = load_config(fetched)
+    config = fetch_config(fetched)
     out.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         if name != "config.toml" and (fetched / name).exists():
             write(out / name, (fetched / name).read_bytes())
-    config.save(out)
+    save_config(out, config)

@@ -5,170 +5,62 @@ A run is a folder: `config.toml` is written first and holds everything needed to
 """
 
 import dataclasses
-import importlib.metadata
-import inspect
 import json
 import math
-import platform
 import shlex
 import tomllib
-import types
-import typing
 from pathlib import Path
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import tomli_w
 
-from ..core.families import STRIDES, AbstractFamily
+from ..core.families import AbstractFamily
 from ..core.optimise import SearchState
 from ..core.table import StepTable
 from ..files import from_tensors, read_tensors, to_tensors, write, write_tensors
+from .spec import Config
 
 FORMAT = "samplerzoo.sampler/1"
-MAX_SEED = 2**32 - 1  # JAX drops the higher bits of a seed
-TIMES = tuple(stride + mode for stride in STRIDES for mode in ("", "-searched", "-decoupled"))
-DTYPES = ("float32", "bfloat16")  # of the network's arithmetic
-_PACKAGES = ("samplerzoo", "jax", "jaxlib", "equinox", "optax", "numpy")
-
-
-def versions(*more: str) -> dict[str, str]:
-    """Python's version and those of the packages that decide a run's numbers, and `more`."""
-    packages = {name: importlib.metadata.version(name) for name in (*_PACKAGES, *more)}
-    return {"python": platform.python_version(), **packages}
 
 
 def resuming(folder: Path) -> str:
-    """The command that goes on with a run."""
+    """Return the command that continues a run."""
     return f"samplerzoo resume {shlex.quote(str(folder))}"
 
 
-def fits(value: Any, kind: Any) -> bool:
-    """Whether a value has an annotated type, for the types that options have.
+def save_config(folder: Path, config: Config) -> None:
+    """Write config.toml."""
+    given = {k: v for k, v in dataclasses.asdict(config).items() if v is not None}
+    if config.allow_code:
+        del given["allow_code"]  # it is said of runs of others only
+    write(folder / "config.toml", tomli_w.dumps(given).encode())
 
-    An annotation that is not a type accepts everything.
+
+def load_config(folder: Path) -> Config:
+    """Read config.toml.
+
+    Raises:
+        ValueError: It is missing, or says something that no configuration does.
     """
-    if kind is inspect.Parameter.empty:
-        return True
-    origin, members = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        return any(fits(value, member) for member in members)
-    if origin is tuple:
-        return isinstance(value, list | tuple) and all(fits(item, members[0]) for item in value)
-    if kind in (int, float):
-        allowed = int if kind is int else int | float
-        return isinstance(value, allowed) and not isinstance(value, bool)
+    path = folder / "config.toml"
+    if not path.is_file():
+        raise ValueError(f"{folder} holds no run: there is no config.toml in it.")
     try:
-        return isinstance(value, origin or kind)
-    except TypeError:
-        return True
-
-
-def type_name(kind: Any) -> str:
-    """An annotated type as a user would say it."""
-    origin, members = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(type_name(member) for member in members if member is not type(None))
-    if origin is tuple:
-        return f"list of {type_name(members[0])}"
-    return getattr(kind, "__name__", str(kind))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-    """Everything a search depends on; `config.toml` holds these fields.
-
-    `microbatch` is the number chosen once a search has begun, so that going on repeats it.
-    `directory` is where modules of `python:` references are looked for; `hashes` are those of the
-    data and of their features, `versions` those of packages.
-    """
-
-    family: str = "rddim"
-    family_options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    steps: int = 10
-    times: str = "quadratic-searched"
-    model: str = "digits"
-    label: int | None = None
-    guidance: float | None = None
-    data: str
-    split: str | None = None
-    crop: bool = False
-    features: str
-    report_features: str
-    kernel: str = "linear"
-    kernel_options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    batch: int = 512
-    microbatch: int | str = "auto"
-    dtype: str = "float32"
-    iterations: int = 300
-    learning_rate: float = 0.03
-    n: int = 10_000
-    seed: int = 0
-    checkpoint_every: float = 5.0
-    directory: str = dataclasses.field(default_factory=lambda: str(Path.cwd()))
-    hashes: dict[str, str] = dataclasses.field(default_factory=dict)
-    versions: dict[str, str] = dataclasses.field(default_factory=versions)
-
-    def __post_init__(self):
-        for field in dataclasses.fields(self):
-            if not fits(getattr(self, field.name), field.type):
-                raise ValueError(
-                    f"{field.name} is {getattr(self, field.name)!r}; it must be of type "
-                    f"{type_name(field.type)}."
-                )
-        if self.times not in TIMES:
-            raise ValueError(f"times is {self.times!r}; it must be one of {', '.join(TIMES)}.")
-        for name, least in {"steps": 1, "batch": 2, "iterations": 1, "n": 2, "seed": 0}.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
-        size = self.microbatch
-        if size != "auto" and not (isinstance(size, int) and fits(size, int) and size >= 1):
-            raise ValueError(
-                f"microbatch is {size!r}; it must be a whole number, at least 1, or auto."
-            )
-        if self.dtype not in DTYPES:
-            raise ValueError(f"dtype is {self.dtype!r}; it must be one of {', '.join(DTYPES)}.")
-        if self.seed > MAX_SEED:
-            raise ValueError(f"seed is {self.seed}; it must be at most {MAX_SEED}.")
-        if not self.checkpoint_every >= 0:
-            raise ValueError(
-                f"checkpoint_every is {self.checkpoint_every}; it must be a number of seconds, at "
-                "least 0."
-            )
-        if not 0 < self.learning_rate < float("inf"):
-            raise ValueError(
-                f"learning_rate is {self.learning_rate}; it must be a positive number."
-            )
-
-    def save(self, folder: Path) -> None:
-        """Write config.toml."""
-        given = {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
-        write(folder / "config.toml", tomli_w.dumps(given).encode())
-
-    @classmethod
-    def load(cls, folder: Path) -> "Config":
-        """Read config.toml; a ValueError says what is wrong with it."""
-        path = folder / "config.toml"
-        if not path.is_file():
-            raise ValueError(f"{folder} holds no run: there is no config.toml in it.")
-        try:
-            content = tomllib.loads(path.read_bytes().decode())
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not valid TOML: {error}.") from error
-        fields = dataclasses.fields(cls)
-        known = [field.name for field in fields]
-        needed = {f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING}
-        if lacking := sorted(needed - set(content)):
-            raise ValueError(f"{path} lacks {', '.join(lacking)}; give what the run began with.")
-        if odd := sorted(set(content) - set(known)):
-            raise ValueError(
-                f"{path} has the unknown key {odd[0]!r}; known are {', '.join(known)}."
-            )
-        try:
-            return cls(**content)
-        except ValueError as error:
-            raise ValueError(f"{path} is not valid: {error}") from error
+        content = tomllib.loads(path.read_bytes().decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid TOML: {error}.") from error
+    fields = dataclasses.fields(Config)
+    known = [field.name for field in fields]
+    needed = {f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING}
+    if lacking := sorted(needed - set(content)):
+        raise ValueError(f"{path} lacks {', '.join(lacking)}; give what the run began with.")
+    if odd := sorted(set(content) - set(known)):
+        raise ValueError(f"{path} has the unknown key {odd[0]!r}; known are {', '.join(known)}.")
+    try:
+        return Config(**content)
+    except ValueError as error:
+        raise ValueError(f"{path} is not valid: {error}") from error
 
 
 def save_checkpoint(folder: Path, state: SearchState) -> None:

@@ -1,0 +1,241 @@
+"""The names of models, data, features and other parts: one parser and one resolver for all.
+
+    digits                      a registered name of the part's group, see `samplerzoo list`
+    python:module:attribute     code on this machine
+    hf:owner/name[@revision]    a model on the Hugging Face Hub
+    openai:preset:path          a model's file of a format that needs more than its path
+    resnet:path                 a feature extractor's file
+    path                        a file or a folder
+    object:Name                 an object that was given in Python, which no name leads to
+
+Names of runs of others are trusted with nothing: they lead to what is registered and to models on
+the Hub, and with `allow_code=False` neither to code nor to files of this machine.
+"""
+
+import ast
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
+
+import tomli_w
+
+from ..hub import parse as parse_reference
+from ..registry import GROUPS, RegistryError, entries, load, resolve as resolve_registered
+from .errors import UntrustedNameError
+from .spec import NamedModel
+
+PYTHON, HUB, OPENAI, RESNET = "python", "hf", "openai", "resnet"
+PATH, OBJECT, REGISTERED = "path", "object", ""
+_SCHEMES = {"models": (HUB, OPENAI), "features": (RESNET,)}  # of each group, beside python
+
+
+class Name(NamedTuple):
+    """A name, taken apart.
+
+    Attributes:
+        scheme: What stands before the first colon; `PATH`, or `REGISTERED` where there is none.
+        rest: What stands behind it.
+    """
+
+    scheme: str
+    rest: str
+
+    def __str__(self) -> str:
+        return self.rest if self.scheme in (PATH, REGISTERED) else f"{self.scheme}:{self.rest}"
+
+    @property
+    def file(self) -> tuple[str, Path] | None:
+        """What stands before a path of this machine, and the path; None where there is none."""
+        if self.scheme == PATH:
+            return "", Path(self.rest)
+        if self.scheme == RESNET:
+            return f"{RESNET}:", Path(self.rest)
+        if self.scheme == OPENAI:
+            preset, _, path = self.rest.partition(":")
+            return f"{OPENAI}:{preset}:", Path(path)
+        return None
+
+
+def parse(group: str, text: str) -> Name:
+    """Take a name apart.
+
+    Args:
+        group: The group of entry points that it belongs to, such as `"models"`.
+        text: The name.
+
+    Raises:
+        ValueError: The name of a model looks like a path, and there is no such folder.
+    """
+    if text in entries(group):
+        return Name(REGISTERED, text)
+    scheme, colon, rest = text.partition(":")
+    if colon and scheme in (PYTHON, OBJECT, *_SCHEMES.get(group, ())):
+        if scheme == OPENAI:
+            _check_preset(text, rest)
+        return Name(scheme, rest)
+    if group == "datasets":
+        return Name(PATH, text)
+    if group == "models" and Path(text).is_dir():
+        return Name(PATH, text)
+    if group == "models" and "/" in text:
+        raise ValueError(f"There is no folder {text!r}; a model on the Hub is hf:owner/name.")
+    return Name(REGISTERED, text)
+
+
+def _check_preset(text: str, rest: str) -> None:
+    from ..formats import PRESETS
+
+    preset, colon, _ = rest.partition(":")
+    if not colon or preset not in PRESETS:
+        raise ValueError(
+            f"The model {text!r} must look like {OPENAI}:PRESET:PATH, where PRESET is one of "
+            f"{', '.join(PRESETS)}."
+        )
+
+
+def split(names: str) -> list[str]:
+    """Return the different names of a list such as `fd,kid`, in their order."""
+    return list(dict.fromkeys(name.strip() for name in names.split(",")))
+
+
+def check_trusted(group: str, name: Name, allow_code: bool) -> None:
+    """Refuse a name that leads to code, or to files of this machine, where that is not allowed.
+
+    Args:
+        group: The group of entry points that it belongs to.
+        name: The name.
+        allow_code: Whether it may; False for all that was read in a run of others.
+
+    Raises:
+        UntrustedNameError: It leads there, and may not.
+    """
+    if allow_code:
+        return
+    part = GROUPS[group]
+    if name.scheme == PYTHON:
+        raise UntrustedNameError(
+            f"The {part} is {name}, code on this machine, which is not run because a run of others "
+            "says so; `samplerzoo pull` it with --allow-code once you have read its config.toml."
+        )
+    if name.file is not None:
+        raise UntrustedNameError(
+            f"The {part} is {str(name)!r}, a path, and a run of others names no files of this "
+            "machine; give yours."
+        )
+
+
+def find(group: str, text: str, base: type | None = None, *, allow_code: bool) -> Any:
+    """Find the object behind a registered name or behind `python:module:attribute`.
+
+    Args:
+        group: The group of entry points.
+        text: The name. Modules are also looked for in the current folder.
+        base: The class that it must be derived from, if any.
+        allow_code: Whether it may lead to code.
+
+    Raises:
+        UntrustedNameError: It leads to code, and may not.
+        ValueError: There is no such object, it does not load, or is not derived from the class.
+    """
+    name = parse(group, text)
+    check_trusted(group, name, allow_code)
+    if name.scheme == OBJECT:
+        raise ValueError(
+            f"The {GROUPS[group]} was an object ({name.rest}), which config.toml cannot hold; give "
+            "it again, in Python."
+        )
+    if name.scheme == PATH:
+        known = ", ".join(entries(group)) or "none"
+        raise RegistryError(f"The {GROUPS[group]} {text!r} is a path; installed: {known}.")
+    return resolve_registered(group, text, base)
+
+
+def defaults(model: str) -> dict[str, str]:
+    """Return the names of the data and the features that belong to a model, by part.
+
+    They are empty where the model's entry point is not a `NamedModel`.
+    """
+    if model not in entries("models"):
+        return {}
+    found = load("models", model)
+    if not isinstance(found, NamedModel):
+        return {}
+    return {part: getattr(found, part) for part in ("data", "features", "report_features")}
+
+
+def pinned(group: str, text: str) -> str:
+    """Return a name that stays the same wherever and whenever it is used on this machine.
+
+    Paths become absolute; a branch or tag of the Hub becomes the commit that it stands for now.
+
+    Raises:
+        ValueError: The name is not well formed, or the repository is not there.
+        ConnectionError: The Hub is out of reach, and the commit is not in its cache.
+    """
+    name = parse(group, text)
+    if name.scheme == HUB:
+        from ..hub.models import pin_model
+
+        return str(pin_model(parse_reference(name.rest)))
+    if name.file is not None:
+        before, path = name.file
+        return f"{before}{path.absolute()}"
+    return text
+
+
+def published(group: str, text: str) -> str:
+    """Return a name without the path of this machine in it: the last part of the path stays."""
+    scheme, colon, rest = text.partition(":")
+    known = colon and scheme in _SCHEMES.get(group, ())
+    name = Name(scheme, rest) if known else Name(PATH, text)
+    if name.file is None or not name.file[1].is_absolute():
+        return text
+    before, path = name.file
+    return f"{before}{PurePath(path).name}"
+
+
+def name_of(given: Any) -> str:
+    """Return what an object is called where a name stands."""
+    return f"{OBJECT}:{getattr(given, '__name__', type(given).__name__)}"
+
+
+def options(words: Iterable[str]) -> dict[str, Any]:
+    """Read `key=value` words as a dict, values as TOML or Python, else as strings.
+
+    Raises:
+        ValueError: A word does not look like that.
+    """
+    found = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not key.isidentifier():
+            raise ValueError(f"{word!r} must look like key=value.")
+        found[key] = _value(text)
+    return found
+
+
+def _value(text: str) -> Any:
+    """A value as a configuration can hold it: TOML, or Python that is TOML once written as such."""
+    for read in (_toml, _python):
+        found = read(text)
+        if found is not None:
+            return found
+    return text
+
+
+def _toml(text: str) -> Any:
+    """The one value that a text is in TOML, or None."""
+    try:
+        found = tomllib.loads(f"x = {text}")
+    except (ValueError, RecursionError):
+        return None
+    return found["x"] if len(found) == 1 else None
+
+
+def _python(text: str) -> Any:
+    """The value that a text is in Python, if TOML can hold it, or None."""
+    try:
+        return _toml(tomli_w.dumps({"x": ast.literal_eval(text)})[4:])
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError, AttributeError):
+        return None

@@ -1,0 +1,464 @@
+"""The parts of a run from their names, or checked as they are given: model, family, data, ..."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+from tqdm import tqdm
+
+from ..backbones import Rounded
+from ..core.families import AbstractFamily
+from ..core.kernels import AbstractKernel
+from ..core.model import DiffusionModel
+from ..data import Images, Range, Shape, read
+from ..features import load_cifar_resnet
+from ..files import digest
+from ..metrics import FeatureSet, Metric
+from ..references import (
+    Bank,
+    Data,
+    Statistics,
+    cache_path,
+    fingerprint,
+    is_bank,
+    is_statistics,
+    reference,
+)
+from ..registry import GROUPS, entries
+from .errors import phrase, sentence
+from .names import HUB, OPENAI, PATH, RESNET, check_trusted, find, parse
+from .spec import fits, type_name
+
+Extractor: TypeAlias = Callable[[Array], Array]
+Extractors: TypeAlias = Mapping[str, Extractor]
+GivenData: TypeAlias = str | Path | Data | ArrayLike | Callable[[], Any]
+
+
+def load_model(
+    given: str | Path | DiffusionModel | Callable[[], DiffusionModel],
+    dtype: str = "float32",
+    label: int | None = None,
+    guidance: float | None = None,
+    *,
+    allow_code: bool = True,
+) -> DiffusionModel:
+    """Load a model, or check one that is given.
+
+    Args:
+        given: A registered name, `python:module:attribute`, `hf:owner/name[@revision]`, a folder in
+            diffusers' layout, `openai:preset:path`; or a DiffusionModel, or what makes one.
+        dtype: The type that its network computes in.
+        label: The class to sample, of a class-conditional checkpoint.
+        guidance: The weight of classifier-free guidance, of such a checkpoint.
+        allow_code: Whether a name may lead to code and to files of this machine.
+
+    Returns:
+        The model, whose network fits its shape and is finite at its first time.
+
+    Raises:
+        ValueError: There is no such model, or it cannot be used.
+        ConnectionError: The Hub is out of reach.
+    """
+    if isinstance(given, str | Path):
+        what = f"The model {str(given)!r}"
+        found = _named_model(str(given), label, guidance, allow_code)
+    else:
+        what, found = "The model", given
+        _refuse_condition(what, label, guidance)
+    if not isinstance(found, DiffusionModel):
+        found = call(found, what)
+    if not isinstance(found, DiffusionModel):
+        raise ValueError(f"{what} is a {type(found).__name__}, not a DiffusionModel.")
+    if dtype != "float32":
+        found = dataclasses.replace(found, network=Rounded(found.network, jnp.dtype(dtype)))
+    _check_network(what, found)
+    return found
+
+
+def _named_model(text: str, label: int | None, guidance: float | None, allow_code: bool) -> Any:
+    name = parse("models", text)
+    check_trusted("models", name, allow_code)
+    if name.scheme == OPENAI:
+        from ..formats import load_openai
+
+        preset, _, path = name.rest.partition(":")
+        return load_openai(Path(path), preset, label, guidance)
+    if name.scheme in (HUB, PATH):
+        from ..hub.models import load_model as load_checkpoint
+
+        return load_checkpoint(text, label, guidance)
+    _refuse_condition(f"The model {text!r}", label, guidance)
+    return find("models", text, allow_code=allow_code)
+
+
+def _refuse_condition(what: str, label: int | None, guidance: float | None) -> None:
+    if label is not None or guidance is not None:
+        raise ValueError(
+            f"{what} takes no label and no guidance; checkpoints do (hf:, openai: or a folder), "
+            "and functions behind python: can set their own."
+        )
+
+
+def _check_network(what: str, model: DiffusionModel) -> None:
+    """Raise ValueError where a network does not fit its model's shape or first time."""
+    x, t = jnp.zeros(model.shape), jnp.asarray(model.schedule.t_max)
+    network = what.replace("The model", "The network of the model", 1)
+    try:
+        out = eqx.filter_eval_shape(model.network, x, t)
+    except Exception as error:
+        raise ValueError(
+            f"{network} cannot take a sample of shape {model.shape} and a scalar time: "
+            f"{sentence(error)}"
+        ) from error
+    wide = (*model.shape[:-1], 2 * model.shape[-1])
+    if getattr(out, "shape", None) not in (model.shape, wide):
+        raise ValueError(
+            f"{network} returns shape {getattr(out, 'shape', None)} for samples of shape "
+            f"{model.shape}; it must be {model.shape} (or {wide}, with learned variance)."
+        )
+    if not all(np.all(np.isfinite(part)) for part in eqx.filter_jit(model)(x, t)):
+        raise ValueError(
+            f"{what} estimates numbers that are not finite at its first time, t_max = "
+            f"{model.schedule.t_max:g}; an eps prediction needs alpha(t_max) > 0 there."
+        )
+
+
+def load_family(
+    given: str | type[AbstractFamily] | AbstractFamily,
+    steps: int,
+    stride: str,
+    model: DiffusionModel,
+    options: Mapping[str, Any],
+    *,
+    allow_code: bool = True,
+) -> AbstractFamily:
+    """Make a family, or check one that is given.
+
+    Args:
+        given: A registered name, `python:module:attribute`, the class, or a member as it is.
+        steps: Network evaluations a sample.
+        stride: The stride of its times; a member has its own.
+        model: The model, whose schedule bounds the steps.
+        options: Options of the class.
+        allow_code: Whether a name may lead to code.
+
+    Raises:
+        ValueError: There is no such family, or it takes no such steps or options.
+    """
+    if isinstance(given, AbstractFamily):
+        if options:
+            raise ValueError("A family that is an object has its options; give none beside it.")
+        nfe = eqx.filter_eval_shape(given.table, model.schedule).nfe
+        if nfe != steps:
+            raise ValueError(f"The family has {nfe} steps where steps is {steps}; give {nfe}.")
+        return given
+    cls, name = _class("families", given, AbstractFamily, allow_code)
+    most = model.schedule.steps
+    if steps < 1 or (most is not None and steps > most):
+        bound = f" and at most the schedule's {most}" if most is not None else ""
+        raise ValueError(f"steps is {steps}; it must be at least 1{bound}.")
+    return construct(cls, f"The family {name!r}", {"steps": steps, "times": stride}, options)
+
+
+def load_kernel(
+    given: str | type[AbstractKernel] | AbstractKernel,
+    options: Mapping[str, Any],
+    *,
+    allow_code: bool = True,
+) -> AbstractKernel:
+    """Make a kernel, or take one that is given.
+
+    Args:
+        given: A registered name, `python:module:attribute`, the class, or a kernel as it is.
+        options: Options of the class.
+        allow_code: Whether a name may lead to code.
+
+    Raises:
+        ValueError: There is no such kernel, or it takes no such options.
+    """
+    if isinstance(given, AbstractKernel):
+        if options:
+            raise ValueError("A kernel that is an object has its options; give none beside it.")
+        return given
+    cls, name = _class("kernels", given, AbstractKernel, allow_code)
+    return construct(cls, f"The kernel {name!r}", {}, options)
+
+
+def _class(group: str, given: Any, base: type, allow_code: bool) -> tuple[type, str]:
+    """The class that is named or given, and what it is called."""
+    if isinstance(given, str):
+        return find(group, given, base, allow_code=allow_code), given
+    if not (isinstance(given, type) and issubclass(given, base)):
+        raise ValueError(
+            f"The {GROUPS[group]} is {given!r}; it must be a name, a class derived from "
+            f"{base.__name__}, or a member of one."
+        )
+    return given, given.__name__
+
+
+def load_metric(given: str | Metric, *, allow_code: bool = True) -> Metric:
+    """Load a metric by its name, or take one that is given.
+
+    Raises:
+        ValueError: There is no such metric.
+    """
+    found = find("metrics", given, allow_code=allow_code) if isinstance(given, str) else given
+    if not isinstance(found, Metric):
+        raise ValueError(f"The metric {given!r} is a {type(found).__name__}, not a Metric.")
+    return found
+
+
+def load_features(
+    given: str | Extractor, shape: Shape, rounding: bool = False, *, allow_code: bool = True
+) -> Extractor:
+    """Load a feature extractor, or check one that is given.
+
+    Args:
+        given: A registered name, `python:module:attribute`, `resnet:path` for a CIFAR ResNet's
+            file; or a function of one sample.
+        shape: The shape of a sample.
+        rounding: Whether samples are rounded to 8 bits first, as reports want it, where the
+            extractor says that it can.
+        allow_code: Whether a name may lead to code and to files of this machine.
+
+    Returns:
+        A function that maps a sample to a vector.
+
+    Raises:
+        ValueError: There is no such extractor, or it does not map such samples to vectors.
+        ConnectionError: Its weights cannot be fetched.
+    """
+    if isinstance(given, str):
+        what = f"The feature extractor {given!r}"
+        found = _named_features(given, what, rounding, allow_code)
+    else:
+        what, found = "The feature extractor", given
+    try:
+        out = eqx.filter_eval_shape(found, jnp.zeros(shape))
+    except Exception as error:
+        raise ValueError(
+            f"{what} cannot take a sample of shape {shape}: {sentence(error)}"
+        ) from error
+    if len(getattr(out, "shape", ())) != 1:
+        raise ValueError(
+            f"{what} must map a sample to a vector; it returns "
+            f"{getattr(out, 'shape', type(out).__name__)}."
+        )
+    return found
+
+
+def _named_features(text: str, what: str, rounding: bool, allow_code: bool) -> Any:
+    name = parse("features", text)
+    check_trusted("features", name, allow_code)
+    if name.scheme == RESNET:
+        return load_cifar_resnet(Path(name.rest), rounding)
+    found = find("features", text, allow_code=allow_code)
+    if text.startswith("python:") and _takes_sample(found):
+        return found
+    rounds = callable(found) and "rounding" in inspect.signature(found).parameters
+    return call(partial(found, rounding=rounding) if rounds else found, what)
+
+
+def _takes_sample(found: Any) -> bool:
+    """Whether something has a parameter without default: then it is the extractor itself."""
+    if inspect.isclass(found):
+        return False
+    parameters = inspect.signature(found).parameters.values()
+    return any(p.default is p.empty and p.kind is not p.VAR_KEYWORD for p in parameters)
+
+
+def load_data(
+    given: GivenData,
+    shape: Shape,
+    clip: Range,
+    split: str | None = None,
+    crop: bool = False,
+    *,
+    allow_code: bool = True,
+) -> Data:
+    """Load data, or check what is given.
+
+    Args:
+        given: A registered data set, `python:module:attribute`, or a path: of images as
+            `samplerzoo.read` reads them, of features that were kept before (a .safetensors file or
+            a folder of such), or of their moments (an .npz of `mu` and `sigma`); or Images, a Bank,
+            Statistics, an array (N, ...), or what makes one of these.
+        shape: The shape of a model's samples.
+        clip: The range of a model's samples.
+        split: Part of the data, of a path.
+        crop: Whether images of a path are cropped to their centre square and resized.
+        allow_code: Whether a name may lead to code and to files of this machine.
+
+    Raises:
+        ValueError: There are no such data, or they do not fit the model.
+    """
+    if not isinstance(given, str | Path):
+        return _data_of(given, "The data", "The array", shape, clip, split, crop)
+    text = str(given)
+    name = parse("datasets", text)
+    check_trusted("datasets", name, allow_code)
+    if name.scheme != PATH:
+        found = find("datasets", text, allow_code=allow_code)
+        return _data_of(found, f"The data {text!r}", text, shape, clip, split, crop)
+    path = Path(text)
+    if not path.exists():
+        known = ", ".join(entries("datasets"))
+        raise ValueError(f"{text!r} is neither a file or folder nor a data set ({known}).")
+    if not is_bank(path) and (split or not is_statistics(path)):
+        return read(path, shape, clip, split, crop)
+    if split or crop:
+        raise ValueError(f"{text!r} holds no images, so there is no --split and no --crop of it.")
+    return Bank.at(path) if is_bank(path) else Statistics(path)
+
+
+def load_held_out(
+    given: GivenData,
+    shape: Shape,
+    clip: Range,
+    split: str | None = None,
+    crop: bool = False,
+    *,
+    allow_code: bool = True,
+) -> Data:
+    """Load held-out data, cropped as the data are if they are files too; see `load_data`."""
+    is_path = isinstance(given, str | Path) and parse("datasets", str(given)).scheme == PATH
+    return load_data(given, shape, clip, split, crop and is_path, allow_code=allow_code)
+
+
+def _data_of(
+    given: Any,
+    what: str,
+    source: str,
+    shape: Shape,
+    clip: Range,
+    split: str | None,
+    crop: bool,
+) -> Data:
+    """Data that an object is or makes; messages call it `what`, and its images `source`'s."""
+    if split or crop:
+        raise ValueError(f"{what} are no files, so there is no --split or --crop of it.")
+    found = call(given, what)
+    if isinstance(found, Bank | Statistics):
+        return found
+    if not isinstance(found, Images):
+        try:
+            return Images.of(np.asarray(found), clip, source, shape)
+        except TypeError as error:
+            raise ValueError(f"{what} are not an array of numbers: {error}.") from error
+    if found.shape != shape:
+        raise ValueError(
+            f"The data of {source} have shape {found.shape} where the model makes {shape}."
+        )
+    return found
+
+
+def load_references(
+    features: Extractors, data: Data, held_out: Data | None = None, progress: bool = False
+) -> dict[str, FeatureSet]:
+    """Compute the features of the data, or find them in the cache, by each extractor's name.
+
+    Args:
+        features: The extractors.
+        data: The data.
+        held_out: Data that the model was not trained on.
+        progress: Whether a bar is shown on stderr.
+
+    Raises:
+        ValueError: Features are not finite, or an image cannot be read.
+    """
+    total = sum(len(images) for images in (data, held_out) if isinstance(images, Images))
+    found = {}
+    for name, phi in features.items():
+        label = f"features {name}"
+        with tqdm(total=total, desc=label, delay=1, leave=False, disable=not progress) as bar:
+            found[name] = reference(name, phi, data, held_out, bar.update)
+    return found
+
+
+def kept(data: Data, features: Extractors, progress: bool) -> list[dict[str, Any]]:
+    """Tell where the features of a data set are kept, which are computed now if they were not.
+
+    Args:
+        data: The images.
+        features: The extractors by their names.
+        progress: Whether a bar is shown on stderr.
+
+    Returns:
+        For each extractor `features`, `n`, `d`, `path`, `data` and `extractor`; `path` is None
+        where features are not kept.
+
+    Raises:
+        ValueError: There are no images to compute them from.
+    """
+    if not isinstance(data, Images):
+        raise ValueError("These data are features already; give the images.")
+    rows = []
+    for name, found in load_references(features, data, progress=progress).items():
+        extractor = fingerprint(features[name], data.shape)
+        path = cache_path(extractor, data)
+        row = {"features": name, "n": len(data), "d": found.width, "path": path and str(path)}
+        rows.append({**row, "data": data.digest, "extractor": extractor})
+    return rows
+
+
+def first_images(data: Data, number: int) -> Float[np.ndarray, "number ..."] | None:
+    """Return the first images of a data set; None where it has no images."""
+    return data[:number] if isinstance(data, Images) else None
+
+
+def hashes(model: DiffusionModel, data: Data, features: Extractors) -> dict[str, str]:
+    """Compute the SHA-256 of a model's weights and of data, and the extractors' fingerprints."""
+    found = {name: fingerprint(phi, model.shape) for name, phi in features.items()}
+    return {"model": digest(model), "data": data.digest, **found}
+
+
+def construct(cls: type, what: str, fixed: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    """Make `cls(**fixed, **options)`.
+
+    Raises:
+        ValueError: It does not take these options, or cannot be made.
+    """
+    parameters = inspect.signature(cls).parameters.items()
+    allowed = {name: parameter for name, parameter in parameters if name not in fixed}
+    for key, value in options.items():
+        if key not in allowed:
+            raise ValueError(
+                f"{what} has no option {key!r}; it takes {', '.join(allowed) or 'none'}."
+            )
+        if not fits(value, allowed[key].annotation):
+            kind = type_name(allowed[key].annotation)
+            raise ValueError(f"{what} was given {key} = {value!r}; it must be of type {kind}.")
+    options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+    try:
+        return cls(**fixed, **options)
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{what} cannot be made: {type(error).__name__}: {phrase(error)}."
+        ) from error
+
+
+def call(found: Any, what: str) -> Any:
+    """Return what a callable without arguments makes; anything else as it is.
+
+    Raises:
+        ValueError: It raises something else than ConnectionError.
+    """
+    if not callable(found):
+        return found
+    try:
+        return found()
+    except ConnectionError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{what} cannot be made: {type(error).__name__}: {sentence(error)}"
+        ) from error
