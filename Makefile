@@ -8,7 +8,7 @@ RUN = $(VENV)/bin/python -m
 FIDELITY = torch-fidelity clean-fid k-diffusion torchdiffeq torchsde trampoline
 PIP = $(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint bench results clean
+.PHONY: demo test lint bench results old-diffusers clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/samplerzoo search --family rddim
@@ -29,6 +29,11 @@ bench: $(VENV)/installed-$(EXTRAS)
 
 results: $(VENV)/installed
 	$(VENV)/bin/python benchmarks/digits.py
+
+# What exported schedulers must still run with: beside the virtual environment's own packages.
+OLD = diffusers==0.31.0 huggingface-hub==0.36.0 transformers==4.46.3 tokenizers==0.20.3
+old-diffusers: $(VENV)/installed-$(EXTRAS)
+	$(RUN) pip install --quiet --disable-pip-version-check --no-deps --target $(VENV)/old-diffusers $(OLD)
 
 clean:
 	rm -rf $(VENV)

@@ -1,8 +1,12 @@
 """Exported schedulers make, in real diffusers pipelines, the engine's own images."""
 
 import json
+import os
+import subprocess
+import sys
 import warnings
 from contextlib import contextmanager
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +24,9 @@ from exported import (
     load_module,
 )
 from samplerzoo import DiscreteVP, RectifiedFlow
+from samplerzoo.exporters.comfyui import export_comfyui
 from samplerzoo.exporters.diffusers import export_diffusers
+from samplerzoo.exporters.k_diffusion import export_k_diffusion
 from samplerzoo.exporters.sampler import plain_sampler
 
 torch = pytest.importorskip("torch", reason="the oracle extra (torch, diffusers) is not installed")
@@ -31,6 +37,11 @@ with warnings.catch_warnings():
 
 pytestmark = pytest.mark.oracle
 
+EXPORTERS = {
+    "diffusers": export_diffusers,
+    "k-diffusion": export_k_diffusion,
+    "comfyui": export_comfyui,
+}
 SIZE = 8
 SHAPE = (SIZE, SIZE, 3)
 
@@ -402,3 +413,89 @@ def test_schedule_levels_are_exported_in_double(tmp_path):
     level = int(sampler.times[0])
     assert sampler.timesteps[0] == level - 1
     assert abs(sampler.alphas[0] - np.sqrt(signal[level - 1])) < 1e-7
+
+
+def whole_pipeline(folder, made):
+    """A pipeline's folder with the exported scheduler in the place of its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        diffusers.DDPMPipeline(
+            small_unet(torch.float32), diffusers.DDPMScheduler()
+        ).save_pretrained(folder)
+    for name in ("samplerzoo_scheduler.py", "scheduler_config.json"):
+        (folder / "scheduler" / name).write_bytes((made / name).read_bytes())
+    index = json.loads((folder / "model_index.json").read_text())
+    index["scheduler"] = ["samplerzoo_scheduler", "SamplerzooScheduler"]
+    (folder / "model_index.json").write_text(json.dumps(index))
+
+
+def test_a_pipelines_folder_loads_with_the_flag_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("diffusers.utils.constants.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    made, folder = tmp_path / "made", tmp_path / "pipeline"
+    export(FAMILIES["gddim"](), called_back(lambda x, t: x, SHAPE), made)
+    whole_pipeline(folder, made)
+    with pytest.raises(ValueError, match="trust_remote_code"):
+        diffusers.DiffusionPipeline.from_pretrained(folder)
+    pipeline = diffusers.DiffusionPipeline.from_pretrained(folder, trust_remote_code=True)
+    assert type(pipeline.scheduler).__name__ == "SamplerzooScheduler"
+    pipeline.set_progress_bar_config(disable=True)
+    images = pipeline(num_inference_steps=STEPS, output_type="pt").images
+    assert images.shape == (1, 3, SIZE, SIZE)
+
+
+def test_auto_model_finds_the_class(tmp_path):
+    export(FAMILIES["gddim"](), called_back(lambda x, t: x, SHAPE), tmp_path)
+    with pytest.raises(ValueError, match="trust_remote_code"):
+        diffusers.AutoModel.from_pretrained(tmp_path)
+    found = diffusers.AutoModel.from_pretrained(tmp_path, trust_remote_code=True)
+    assert type(found).__name__ == "SamplerzooScheduler"
+    found.set_timesteps(STEPS)
+
+
+RUN_OLD = """
+import sys, warnings
+warnings.simplefilter("ignore")
+sys.path.insert(0, sys.argv[1])
+import diffusers, samplerzoo_scheduler
+scheduler = samplerzoo_scheduler.SamplerzooScheduler.from_pretrained(sys.argv[1])
+unet = diffusers.UNet2DModel(
+    sample_size=8, block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4,
+    down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+    up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+)
+pipeline = diffusers.DDPMPipeline(unet, scheduler)
+pipeline.set_progress_bar_config(disable=True)
+images = pipeline(num_inference_steps=len(scheduler.timesteps), output_type="np").images
+print(diffusers.__version__, images.shape)
+"""
+
+
+@pytest.mark.slow
+def test_the_file_runs_with_diffusers_of_two_years_ago(tmp_path):
+    old = Path(sys.prefix) / "old-diffusers"
+    if not old.is_dir():
+        pytest.skip("`make old-diffusers` was not run")
+    export(FAMILIES["gddim"](), called_back(lambda x, t: x, SHAPE), tmp_path)
+    found = subprocess.run(
+        [sys.executable, "-c", RUN_OLD, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(old), "HF_HOME": str(tmp_path / "home")},
+    )
+    assert found.stdout.split(maxsplit=1)[0] == "0.31.0"
+    assert "(1, 8, 8, 3)" in found.stdout
+
+
+def test_exported_files_pass_ruff(tmp_path):
+    model = called_back(lambda x, t: x, SHAPE)
+    sampler = plain_sampler("mine", FAMILIES["gddim"]().table(model.schedule), model)
+    for name, write in EXPORTERS.items():
+        write(sampler, tmp_path / name)
+    found = subprocess.run(
+        [sys.executable, "-m", "ruff", "check", "--isolated", tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout

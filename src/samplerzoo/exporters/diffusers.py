@@ -25,7 +25,9 @@ def export_diffusers(sampler: PlainSampler, folder: Path) -> list[Path]:
         {
             f"{MODULE}.py": template(f"{MODULE}.py"),
             "scheduler_config.json": to_json(scheduler_config(sampler)),
-            "config.json": to_json({"auto_map": {"AutoModel": f"{MODULE}.{CLASS}"}}),
+            "config.json": to_json(
+                {"_class_name": CLASS, "auto_map": {"AutoModel": f"{MODULE}.{CLASS}"}}
+            ),
             "README.md": template("diffusers.md").format(
                 name=sampler.name,
                 steps=sampler.nfe,
