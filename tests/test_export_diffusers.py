@@ -446,8 +446,8 @@ def test_a_pipelines_folder_loads_with_the_flag_alone(tmp_path, monkeypatch):
 def test_auto_model_finds_the_class(tmp_path):
     export(FAMILIES["gddim"](), called_back(lambda x, t: x, SHAPE), tmp_path)
     with pytest.raises(ValueError, match="trust_remote_code"):
-        diffusers.AutoModel.from_pretrained(tmp_path)
-    found = diffusers.AutoModel.from_pretrained(tmp_path, trust_remote_code=True)
+        diffusers.AutoModel.from_pretrained(str(tmp_path))
+    found = diffusers.AutoModel.from_pretrained(str(tmp_path), trust_remote_code=True)
     assert type(found).__name__ == "SamplerzooScheduler"
     found.set_timesteps(STEPS)
 
