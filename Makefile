@@ -1,4 +1,4 @@
-# make demo: install and search a fast sampler. make test: install and run the tests.
+# make demo: install and search a fast sampler. make test: install and run the tests. make docs: the site.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 VENV ?= .venv
@@ -8,7 +8,7 @@ RUN = $(VENV)/bin/python -m
 FIDELITY = torch-fidelity clean-fid k-diffusion torchdiffeq torchsde trampoline
 PIP = $(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint bench results old-diffusers clean
+.PHONY: demo test lint docs bench results old-diffusers clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/samplerzoo search --family rddim
@@ -22,6 +22,10 @@ lint: $(VENV)/installed-$(EXTRAS)
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) pyright --pythonpath $(VENV)/bin/python
+
+# The pages of docs/ and the reference, into site/; any warning is an error.
+docs: $(VENV)/installed-$(if $(findstring docs,$(EXTRAS)),$(EXTRAS),docs)
+	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict
 
 # With EXTRAS=dev,oracle against PyTorch too; benchmarks/report.py makes a page of the result.
 bench: $(VENV)/installed-$(EXTRAS)
@@ -47,7 +51,7 @@ $(VENV)/installed: $(VENV)/made pyproject.toml constraints.txt
 	$(PIP) -e .
 	@touch $@
 
-$(VENV)/installed-$(EXTRAS): $(VENV)/made pyproject.toml constraints.txt
-	$(PIP) -e ".[$(EXTRAS)]"
-	$(if $(findstring oracle,$(EXTRAS)),$(PIP) --no-deps $(FIDELITY))
+$(VENV)/installed-%: $(VENV)/made pyproject.toml constraints.txt
+	$(PIP) -e ".[$*]"
+	$(if $(findstring oracle,$*),$(PIP) --no-deps $(FIDELITY))
 	@touch $(VENV)/installed $@

@@ -36,7 +36,17 @@ SCHEDULES: tuple[AbstractSchedule, ...] = (
 def gaussian_model(
     schedule: AbstractSchedule, mean: float = 0.3, scale: float = 0.5, size: int = 3
 ) -> DiffusionModel:
-    """The exact model of data `N(mean, scale^2 I)` in `size` dimensions, which predicts x0."""
+    """Make the exact model of data `N(mean, scale^2 I)`, for tests against closed forms.
+
+    Args:
+        schedule: The schedule that the data are noised by.
+        mean: The mean of every number of the data.
+        scale: Their standard deviation.
+        size: How many numbers a sample has.
+
+    Returns:
+        A model of samples of shape (size,), which predicts x0.
+    """
 
     def posterior_mean(x, t):
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
@@ -47,7 +57,7 @@ def gaussian_model(
 
 
 def check_family(cls: type[AbstractFamily], **options: Any) -> None:
-    """The contract of `samplerzoo.families`, for `cls(steps, times=..., **options)`.
+    """Check the contract of `samplerzoo.families`, for `cls(steps, times=..., **options)`.
 
     1. It is an AbstractFamily, and a final one: nothing derives from it.
     2. It is made for any number of steps and for each stride, which sets its times.
@@ -56,6 +66,13 @@ def check_family(cls: type[AbstractFamily], **options: Any) -> None:
     5. Any values of its floating-point arrays give a finite table.
     6. Its table has finite derivatives in those arrays, agreeing with finite differences.
     7. Its arrays are floating-point, and each of them acts on the table.
+
+    Args:
+        cls: The family.
+        **options: What its constructor is given beside steps and times.
+
+    Raises:
+        AssertionError: A rule is broken; the message names it.
     """
     _rule(isinstance(cls, type) and issubclass(cls, AbstractFamily), cls,
           "must be a class derived from samplerzoo.AbstractFamily")  # fmt: skip
@@ -80,8 +97,19 @@ def check_family(cls: type[AbstractFamily], **options: Any) -> None:
 
 
 def check_kernel(cls: type[AbstractKernel], **options: Any) -> None:
-    """The contract of `samplerzoo.kernels`: a symmetric, positive-definite Gram matrix with a
-    finite gradient, and `condense` that keeps the mean embedding."""
+    """Check the contract of `samplerzoo.kernels`.
+
+    1. The Gram matrix is symmetric, positive definite and of the right shape.
+    2. `condense` keeps the mean embedding.
+    3. The gradient is finite.
+
+    Args:
+        cls: The kernel, a class derived from AbstractKernel.
+        **options: What its constructor is given.
+
+    Raises:
+        AssertionError: A rule is broken; the message names it.
+    """
     _rule(isinstance(cls, type) and issubclass(cls, AbstractKernel), cls,
           "must be a class derived from samplerzoo.AbstractKernel")  # fmt: skip
     kernel = cls(**options)
@@ -99,8 +127,16 @@ def check_kernel(cls: type[AbstractKernel], **options: Any) -> None:
 
 
 def check_model(make: Callable[[], DiffusionModel]) -> None:
-    """The contract of `samplerzoo.models`: a callable that returns a DiffusionModel whose
-    estimates are finite, of its shape, and give back the state they were made from."""
+    """Check the contract of `samplerzoo.models`.
+
+    A model's estimates are finite, of its shape, and give back the state that they were made from.
+
+    Args:
+        make: A callable without arguments that returns a DiffusionModel.
+
+    Raises:
+        AssertionError: A rule is broken; the message names it.
+    """
     model = make()
     _rule(isinstance(model, DiffusionModel), make, "must return a samplerzoo.DiffusionModel")
     x = jax.random.normal(jax.random.key(0), model.shape)
@@ -114,7 +150,15 @@ def check_model(make: Callable[[], DiffusionModel]) -> None:
 
 
 def check_features(features: Callable[[Array], Array], shape: tuple[int, ...]) -> None:
-    """The contract of `samplerzoo.features`: a differentiable map from a sample to a vector."""
+    """Check the contract of `samplerzoo.features`: a differentiable map from a sample to a vector.
+
+    Args:
+        features: The extractor, a callable.
+        shape: The shape of one sample, (H, W, C).
+
+    Raises:
+        AssertionError: A rule is broken; the message names it.
+    """
     x = jax.random.uniform(jax.random.key(0), shape, minval=-1)
     _rule(jnp.ndim(features(x)) == 1, features, "must map one sample to a vector")
     slope = jax.grad(lambda sample: jnp.sum(features(sample)))(x)
@@ -123,9 +167,15 @@ def check_features(features: Callable[[Array], Array], shape: tuple[int, ...]) -
 
 
 def check_dataset(load: Callable[[], np.ndarray | Images | Bank]) -> None:
-    """The contract of `samplerzoo.datasets`: a callable that returns finite samples (N, ...).
+    """Check the contract of `samplerzoo.datasets`: at least two samples (N, ...), finite.
 
     Samples are an array, or `Images` that are read on demand; in their place, a `Bank` of features.
+
+    Args:
+        load: A callable without arguments that returns them.
+
+    Raises:
+        AssertionError: A rule is broken; the message names it.
     """
     data = load()
     if isinstance(data, Bank):
@@ -136,13 +186,21 @@ def check_dataset(load: Callable[[], np.ndarray | Images | Bank]) -> None:
 
 
 def check_metric(metric: Metric) -> None:
-    """The contract of `samplerzoo.metrics`, on sets of 1000 points with a head and held-out data.
+    """Check the contract of `samplerzoo.metrics`, on sets of 1000 points.
+
+    The sets have a head and held-out data.
 
     1. It is a Metric.
     2. It computes the columns that it declares, in this order, as finite floats.
     3. A smaller column is smaller for samples from the reference's distribution than for samples
        far from it, which the head is not sure of; a larger one, larger.
     4. The order of the images matters little: a tenth of that difference at the most.
+
+    Args:
+        metric: The metric.
+
+    Raises:
+        AssertionError: A rule is broken; the message names it.
     """
     _rule(isinstance(metric, Metric), metric, "must be a samplerzoo.metrics.Metric")
     draw = np.random.default_rng(0).normal

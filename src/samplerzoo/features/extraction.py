@@ -46,9 +46,17 @@ class _Held:
 
 
 def apply(phi: Extractor, x: Float[Array, "B ..."]) -> Float[Array, "B d"]:
-    """Features of a batch, in chunks of bounded memory; traceable and differentiable.
+    """Compute the features of a batch, in chunks of bounded memory, inside a JAX program.
 
-    A derivative computes each chunk again, so that its memory is bounded too.
+    It can be traced and differentiated. A derivative computes each chunk again, so that its memory
+    is bounded too.
+
+    Args:
+        phi: The extractor: a function from one sample to a vector (d,).
+        x: B samples.
+
+    Returns:
+        The features, (B, d).
     """
     batch, rest = x.shape[0], x.shape[1:]
     number = -(-batch // chunk_size(phi, x[0]))
@@ -66,7 +74,16 @@ def apply(phi: Extractor, x: Float[Array, "B ..."]) -> Float[Array, "B d"]:
 def extract(
     phi: Extractor, images: Float[ArrayLike, "M ..."] | Batched, batch: int | None = None
 ) -> Float[np.ndarray, "M d"]:
-    """Features of many images, on the host: `batch` at a time, or what bounded memory allows."""
+    """Compute the features of many images, on the host.
+
+    Args:
+        phi: The extractor: a function from one sample to a vector (d,).
+        images: M samples as an array, or `Images`.
+        batch: The samples at a time; what bounded memory allows by default.
+
+    Returns:
+        The features, (M, d).
+    """
     return np.concatenate(list(extract_batches(phi, images, batch)))
 
 
