@@ -25,8 +25,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SHORT = {"search": SMALL, "evaluate": ("--n=80", "--steps=3", "--seeds=0", "--quiet")}
 INSTALLED = "installed"  # the folder for the plugins that a page installs
 FENCE = re.compile(
-    r"^```(?P<language>python|sh)(?: title=\"(?P<file>[^\"]*)\")?\n(?P<code>.*?)^```",
-    re.MULTILINE | re.DOTALL,
+    r"""^```(?:[ ]\{[ ]\.)?(?P<language>python|sh)  # as it is, or { .python }
+        (?:[ ]title="(?P<file>[^"]*)")?(?:[ ]\})?\n
+        (?P<code>.*?)^```""",
+    re.MULTILINE | re.DOTALL | re.VERBOSE,
 )
 SNIPPET = re.compile(r'^--8<-- "(.*)"$', re.MULTILINE)
 
