@@ -94,7 +94,7 @@ def make_facts(
     ]  # fmt: skip
     facts = Facts(
         model="toys", t_max=1.0, passes=1, n=100, rows=make_rows(runs), better=BETTER,
-        runs=tuple(runs), drawn=make_drawn(runs, shape),
+        searches=tuple(runs), drawn=make_drawn(runs, shape),
         data=np.random.default_rng(99).uniform(-1, 1, (5, *shape)),
         device="a test", command="samplerzoo report RUN",
     )  # fmt: skip

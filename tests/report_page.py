@@ -4,8 +4,10 @@ import base64
 import io
 import itertools
 import re
+import xml.etree.ElementTree as ET
 from collections import Counter
 from html.parser import HTMLParser
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -13,11 +15,20 @@ from PIL import Image
 VOID = {"meta", "img", "br"}
 
 
+class Mark(NamedTuple):
+    """What a chart shows under one title: its points, and all numbers of its lines."""
+
+    title: str
+    points: int
+    path: str
+
+
 class Page(HTMLParser):
     """The elements of a page with their attributes and their text; every one must be closed."""
 
     def __init__(self, text: str):
         super().__init__()
+        self.markup = text
         self.elements: list[tuple[str, dict]] = []
         self.texts: list[tuple[str, str]] = []
         self.open: list[str] = []
@@ -45,6 +56,29 @@ class Page(HTMLParser):
         """All text, or that directly in elements of a kind."""
         found = [t for at, t in self.texts if at != "style" and tag in (None, at)]
         return " ".join(" ".join(found).split())
+
+    @property
+    def charts(self) -> list[ET.Element]:
+        """The pictures that are drawn."""
+        return [ET.fromstring(text) for text in re.findall("<svg.*?</svg>", self.markup, re.DOTALL)]
+
+    def marks(self, alt: str) -> list[Mark]:
+        """The marks of the charts whose alternative text begins so."""
+        marks = [
+            mark
+            for chart in self.charts
+            if chart.attrib["aria-label"].startswith(alt)
+            for mark in chart.iter()
+            if mark.get("class") == "mark"
+        ]
+        return [
+            Mark(
+                mark.findtext("title") or "",
+                sum(part.tag == "use" for part in mark.iter()),
+                " ".join(part.get("d", "") for part in mark.iter("path")),
+            )
+            for mark in marks
+        ]
 
     @property
     def images(self) -> list[tuple[str, np.ndarray]]:
@@ -83,8 +117,7 @@ def check_page(text: str) -> Page:
     assert levels.count(1) == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
     assert all(image["alt"] for image in page.all("img"))
-    assert all(a["role"] == "img" and a["aria-label"] for a in page.all("svg") if "role" in a)
-    assert all(a.get("role") == "img" or a["aria-hidden"] == "true" for a in page.all("svg"))
+    assert all(a["role"] == "img" and a["aria-label"] for a in page.all("svg"))
     assert all("scope" in a for a in page.all("th"))
     assert len(page.all("caption")) == len(page.all("table")) > 0
     for alt, pixels in page.images:

@@ -6,17 +6,25 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given, strategies as st
 
 from report_facts import BASELINES, make_drawn, make_facts, make_rows, make_run
 from report_page import check_page
-from samplerzoo.reports.coefficients import reach_table, step_table
-from samplerzoo.reports.html import Markup, join, tag
-from samplerzoo.reports.page import page
+from samplerzoo.metrics import mean_interval
+from samplerzoo.reports.charts import asinh_ticks, log_ticks, smooth, spread
+from samplerzoo.reports.coefficients import STEP_HEADS, reach_table, step_table
+from samplerzoo.reports.facts import Facts
+from samplerzoo.reports.looks import SHEET
+from samplerzoo.reports.page import visible
+from samplerzoo.reports.report import Report
 from samplerzoo.reports.samples import columns, strip
-from samplerzoo.reports.style import SHEET
-from samplerzoo.reports.svg import linear, logarithmic, spread, stretched
+from samplerzoo.reports.tables import surely_best
 
 HOSTILE = """<script>alert("1")</script>'"><img src=x onerror=alert(1)>&amp;</style>\N{RLO}"""
+
+
+def page(facts: Facts) -> str:
+    return Report.of(facts).html
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +101,8 @@ def test_no_name_can_inject_anything(report):
     assert {name for name, _ in found.elements} == {
         name for name, _ in check_page(page(plain)).elements
     }
-    for place in ("h1", "title", "th", "b", "pre", "p", "summary", "code"):
+    assert "\N{RLO}" not in page(hostile)
+    for place in ("h1", "title", "th", "b", "pre", "p", "summary", "code", "span", "text"):
         assert "<script>alert" in found.text(place), place
 
 
@@ -102,10 +111,10 @@ def test_vectors_are_points():
     found = check_page(page(drawn))
     assert not found.images
     assert "first and last number of each sample" in found.text("p")
-    circles = [c["class"] for c in found.all("circle")]
+    marks = found.marks("5 samples of")
     inside = 5 * 2 * (2 + len(BASELINES))
-    assert circles.count("dot data") == inside
-    assert 0 < circles.count("dot drawn") <= inside
+    assert sum(mark.points for mark in marks if mark.title == "data") == inside
+    assert 0 < sum(mark.points for mark in marks if mark.title == "samples") <= inside
     check_page(page(make_facts(shape=(1,), data=None, no_data="They are far away.")))
 
 
@@ -142,29 +151,25 @@ def test_guidance_and_what_is_left_out_are_said(report):
 def test_tables_of_coefficients_are_the_samplers():
     run = make_run("gddim", 4)
     clean = np.asarray(run.table.clean)
-    steps = check_page_table(step_table(run))
-    assert [row[0] for row in steps[1:]] == ["0", "1", "2", "3"]
-    for n, row in enumerate(steps[1:]):
-        numbers = [float(cell.replace("\N{MINUS SIGN}", "-")) for cell in row[1:]]
+    steps = step_table(run)
+    assert len(STEP_HEADS) + 2 == len(steps[0])
+    for n, row in enumerate(steps):
         expected = [run.table.times[n], clean[n, 0], run.clean[n], clean[n, 0] - run.clean[n],
                     run.table.noise[n, 0], run.noise[n], run.table.noise[n, 0] - run.noise[n],
                     abs(run.table.fresh[n])]  # fmt: skip
-        np.testing.assert_allclose(numbers, np.asarray(expected), atol=6e-4)
-    reach = check_page_table(reach_table("x0", clean, run.clean))
-    assert [row[0] for row in reach[1:]] == ["x1", "x2", "x3", "x4"]
-    for m, row in enumerate(reach[1:]):
-        assert [bool(cell) for cell in row[1:]] == [n <= m for n in range(4)]
+        np.testing.assert_allclose([number(cell) for cell in row], expected, atol=6e-4)
+    reach = reach_table(clean, run.clean)
+    for m, row in enumerate(reach):
+        assert [cell is not None for cell in row] == [n <= m for n in range(4)]
         for n in range(m + 1):
             expected = clean[n, m - n] - (run.clean[n] if n == m else 0)
-            number = float(row[n + 1].replace("\N{MINUS SIGN}", "-"))
-            np.testing.assert_allclose(number, expected, atol=6e-3)
+            np.testing.assert_allclose(number(row[n]), expected, atol=6e-3)
+    shown = check_page(page(make_facts([run]))).text("td")
+    assert all(cell.text in shown for row in (*steps, *reach) for cell in row if cell)
 
 
-def check_page_table(markup: Markup) -> list[list[str]]:
-    """The texts of a table's cells, by rows."""
-    rows = re.findall(r"<tr>(.*?)</tr>", markup)
-    return [[re.sub(r"<[^>]*>", "", cell) for cell in re.findall(r"<t[hd].*?</t[hd]>", row)]
-            for row in rows]  # fmt: skip
+def number(cell) -> float:
+    return float(cell.text.replace("\N{MINUS SIGN}", "-"))
 
 
 def test_large_images_are_reduced():
@@ -175,26 +180,56 @@ def test_large_images_are_reduced():
     ]  # fmt: skip
 
 
-def test_markup_is_only_what_tag_makes():
-    assert tag("p", "<b>", tag("b", 'a&"', title='"x"')) == (
-        '<p>&lt;b&gt;<b title="&quot;x&quot;">a&amp;&quot;</b></p>'
-    )
-    assert join(tag("img", src="#") + "<i>") == "&lt;img src=&quot;#&quot;&gt;&lt;i&gt;"
-    assert tag("p", None, class_=None) == "<p></p>"
+def test_what_hides_is_shown():
+    """Marks that turn or hide text cannot make one name look like another."""
+    assert visible("a\N{RLO}b\x1b[2J\N{ZERO WIDTH SPACE}\nc\u2028") == "a�b�[2J�\nc�"
+    assert visible(3) == 3
 
 
-@pytest.mark.parametrize(("scale", "low", "high"), [
-    (linear(0.2, 7.3), 0.2, 7.3), (linear(-3, 1e-3), -3, 1e-3), (linear(0, 3, True), 0, 3),
-    (logarithmic(0.03, 40), 0.03, 40), (logarithmic(2, 9), 2, 9),
-    (stretched(-0.2, 900, 0.01), -0.2, 900),
-])  # fmt: skip
-def test_scales(scale, low, high):
-    places = [scale.place(x) for x in np.linspace(low, high, 50)]
-    assert np.all(np.diff(places) > 0)
-    np.testing.assert_allclose([places[0], places[-1]], [0, 1], atol=1e-6)
-    marked = [scale.place(x) for x, _ in scale.ticks]
-    assert len(marked) >= 2
-    assert all(-1e-6 <= place <= 1 + 1e-6 for place in marked)
+@pytest.mark.parametrize(("low", "high"), [(0.03, 40), (2, 9), (1e-9, 1e6), (0.5, 2.1)])
+def test_ticks_of_a_logarithmic_axis(low, high):
+    ticks = log_ticks(low, high)
+    assert len(ticks) >= 2
+    assert ticks == sorted(set(ticks))
+    assert low <= ticks[0] < ticks[-1] <= high
+
+
+@pytest.mark.parametrize(("low", "high"), [(-0.2, 900.0), (0.0, 3.0), (-50.0, 1.0)])
+def test_ticks_of_an_axis_that_bends(low, high):
+    ticks = asinh_ticks(low, high, 0.01)
+    assert 0 in ticks
+    assert 3 <= len(ticks) <= 11
+    assert ticks == sorted(set(ticks))
+    assert low <= ticks[0] < ticks[-1] <= high
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 10])
+def test_every_step_of_a_short_search_is_a_point(steps):
+    kids = tuple(np.linspace(1, 2, steps).tolist())
+    assert smooth(kids) == [(n + 1.0, kid) for n, kid in enumerate(kids)]
+    run = dataclasses.replace(make_run(), kids=kids)
+    found = check_page(page(make_facts([run])))
+    (mark,) = found.marks("KID in the searched features")
+    assert (mark.title, mark.points) == ("rddim, seed 0", steps)
+
+
+@given(st.lists(st.floats(0, 1), min_size=41, max_size=2000))
+def test_a_long_search_is_means_of_neighbours(kids):
+    found = smooth(kids)
+    assert len(found) <= 160
+    assert found[-1][0] == len(kids)
+    assert min(kids) - 1e-9 <= min(m for _, m in found) <= max(m for _, m in found)
+
+
+def test_bold_is_what_is_surely_best():
+    column = {"a": [1.0, 1.1, 1.2], "b": [2.0, 2.1, 2.2], "c": [2.1, 2.2, 2.3]}
+    scores = {name: mean_interval(values) for name, values in column.items()}
+    assert surely_best(scores, "smaller") == "a"
+    assert surely_best(scores, "larger") is None
+    assert surely_best(scores, "neither") is None
+    assert surely_best({"a": scores["a"]}, "smaller") is None
+    once = {name: mean_interval(values[:1]) for name, values in column.items()}
+    assert surely_best(once, "smaller") is None
 
 
 def test_labels_are_spread():
@@ -222,14 +257,14 @@ def hexadecimal(word: str) -> np.ndarray:
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 def test_text_can_be_read(theme):
     """WCAG AA: 4.5 to 1 for all text, on the darkest shade too."""
-    root = re.findall(r":root\{(.*?)\}", SHEET)[theme]
-    colours = {k: hexadecimal(v) for k, v in re.findall(r"--(\w+):#(\w+)", root)}
+    root = re.findall(r":root \{(.*?)\}", SHEET, re.DOTALL)[theme]
+    colours = {k: hexadecimal(v) for k, v in re.findall(r"--(\w+): #(\w+)", root)}
     for name in ("ink", "soft", *(f"s{n}" for n in range(6))):
         assert contrast(colours[name], colours["page"]) >= 4.5, name
     assert contrast(colours["grey"], colours["page"]) >= 3
     for shade in ("more", "less"):
-        red, green, blue = re.search(rf"--{shade}:(\d+),(\d+),(\d+)", root).groups()
-        deepest = max(float(o) for o in re.findall(rf"var\(--{shade}\),([\d.]+)\)", SHEET))
+        red, green, blue = re.search(rf"--{shade}: (\d+), (\d+), (\d+)", root).groups()
+        deepest = max(float(o) for o in re.findall(rf"var\(--{shade}\), ([\d.]+)\)", SHEET))
         colour = np.array([int(red), int(green), int(blue)]) / 255
         mixed = deepest * colour + (1 - deepest) * colours["page"]
         assert contrast(colours["ink"], mixed) >= 4.5, shade

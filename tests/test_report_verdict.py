@@ -164,3 +164,39 @@ def test_listed():
     assert listed([5]) == "5"
     assert listed([5, 10]) == "5 and 10"
     assert listed("abc", "or") == "a, b or c"
+
+
+def test_where_fidelity_or_diversity_is_surely_below_the_baseline_is_said():
+    """Whole intervals, in each feature space, of the best searched sampler."""
+    high, low, wide = [0.9, 0.91, 0.89], [0.5, 0.51, 0.49], [0.2, 0.9, 0.8]
+    fd = {"a": A, "ddim-linear": DDIM}
+    scored = {
+        ("unseen", 5): {"precision": (low, high), "recall": (high, low)},
+        ("unseen", 10): {"precision": (low, high), "recall": (wide, high), "coverage": (low, high)},
+        ("seen", 5): {"density": (low, high)},
+        ("seen", 10): {"density": (high, high)},
+    }
+
+    def said(scored: dict) -> str:
+        rows = [
+            Row(name, nfe, space, 100, seed, {"fd": fd[name][seed]} | {
+                column: pair[n][seed] for column, pair in columns.items()
+            }, f"{name}-{seed}")
+            for (space, nfe), columns in scored.items()
+            for n, name in enumerate(fd)
+            for seed in range(3)
+        ]  # fmt: skip
+        found = Comparison(summarise(rows), BOTH, "fd", "smaller")
+        return " ".join(judge(standings(found, ["a"], [5, 10]), found).sentences)
+
+    assert (
+        "In unseen, 95% intervals of the best searched sampler lie below the better DDIM's: "
+        "precision at 5 and 10 evaluations; coverage at 10 evaluations (there are such in seen "
+        "too)."
+    ) in said(scored)
+    good = {where: {"recall": (high, low), "coverage": (wide, high)} for where in scored}
+    assert (
+        "No 95% interval of the best searched sampler's recall or coverage lies below the better "
+        "DDIM's."
+    ) in said(good)
+    assert "below" not in said({where: {} for where in scored})

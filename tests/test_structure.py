@@ -19,6 +19,7 @@ SOURCE = ROOT / "src" / "samplerzoo"
 
 # From the bottom up. A module may import those below it, and those of its own folder.
 LAYERS = [
+    ["wording"],
     ["files", "pickles", "registry", "tables"],
     ["core"],
     ["backbones", "features", "data"],

@@ -52,8 +52,8 @@ def report(folders: tuple[str, ...], out: Path | None, quiet: bool):
 def _page(runs: list[str], evaluations: list[str], command: str, quiet: bool) -> str:
     from ..reports import gather
     from ..reports.facts import Facts
-    from ..reports.page import page
     from ..reports.reading import check_alike, finished
+    from ..reports.report import Report
     from ..runs.spec import versions
     from ._load import load_run
     from ._show import progress
@@ -73,14 +73,15 @@ def _page(runs: list[str], evaluations: list[str], command: str, quiet: bool) ->
         for one in gather.draw(read, model):
             drawn.append(one)
             bar.update()
-    return page(
+    return Report.of(
         Facts(
             model=config.model, t_max=model.schedule.t_max, passes=model.passes, n=kept[0].n,
-            rows=kept, better=_better(), runs=read, drawn=tuple(drawn), data=data, no_data=no_data,
-            device=gather.device(), command=command, left_out=left_out,
+            rows=kept, better=_better(), searches=read, drawn=tuple(drawn), data=data,
+            no_data=no_data, device=gather.device(), command=command,
+            left_out=left_out,
             evaluations=tuple(evaluations), versions=versions(),
         )
-    )  # fmt: skip
+    ).html  # fmt: skip
 
 
 def _model(name: str, config):

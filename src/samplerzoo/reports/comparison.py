@@ -24,7 +24,7 @@ def spaces(facts: Facts) -> Spaces:
     """The feature spaces of all rows, by whether any search saw them."""
     seen = frozenset().union(*facts.searched.values())
     names = dict.fromkeys(row.features for row in facts.rows)
-    reported = [run.config.report_features for run in facts.runs]
+    reported = [run.config.report_features for run in facts.searches]
     first = [name for name in dict.fromkeys(reported) if name in names]
     order = dict.fromkeys([*first, *names])
     return Spaces(
@@ -42,9 +42,20 @@ def deciding(facts: Facts) -> str:
     return "fd" if "fd" in known else known[0]
 
 
+# Columns of which the answer says where they are surely worse than the baseline's.
+FIDELITY_AND_DIVERSITY = ("precision", "recall", "density", "coverage")
+
+
 @dataclass(frozen=True)
 class Comparison:
-    """All scores as intervals, and what the answer goes by: a metric, and its better side."""
+    """All scores as intervals, and what the answer goes by.
+
+    Attributes:
+        summary: The intervals of all columns.
+        spaces: The feature spaces.
+        metric: The column that the answer goes by.
+        better: Whether `smaller` or `larger` is better of it.
+    """
 
     summary: Summary
     spaces: Spaces

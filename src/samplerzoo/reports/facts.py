@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
@@ -9,14 +10,26 @@ from jaxtyping import Float
 from ..core.table import StepTable
 from ..runs.rows import Row
 from ..runs.spec import Config
+from .looks import Look, other_look, searched_look
 
 
 @dataclass(frozen=True)
 class Search:
-    """A finished search: `sampler` is what its sampler is called in the report.
+    """A finished search.
 
-    `clean` and `noise` are DDIM's coefficients at the same times, `a` and `v` the departure from
-    the model's marginals (see `samplerzoo.departure`), `kids` the log's, NaN for skipped steps.
+    Attributes:
+        name: The run's folder, or where it is published.
+        sampler: What its sampler is called in the report.
+        nfe: Network evaluations a sample.
+        config: The run's configuration.
+        table: The sampler.
+        clean: DDIM's coefficients of x0 at the same times.
+        noise: DDIM's coefficients of eps at the same times.
+        a: The departure of the states' means from the model's, see `samplerzoo.departure`.
+        v: That of their variances.
+        kids: The KID of each step; NaN for those that were skipped.
+        seconds: How long it took; NaN where that was not recorded.
+        cost: What else was recorded of its cost.
     """
 
     name: str
@@ -32,10 +45,27 @@ class Search:
     seconds: float
     cost: Mapping[str, int]
 
+    @property
+    def seed(self) -> int:
+        """The seed of the search."""
+        return self.config.seed
+
+    @property
+    def called(self) -> str:
+        """What tells it from the other searches of the report."""
+        return f"{self.sampler}, NFE {self.nfe}, seed {self.seed}"
+
 
 @dataclass(frozen=True)
 class Drawn:
-    """Samples drawn for the report, and the seconds that one took in a batch of them all."""
+    """Samples that were drawn for the report.
+
+    Attributes:
+        sampler: What they were drawn by.
+        nfe: Network evaluations a sample.
+        samples: The samples.
+        seconds: How long one took, in a batch of them all.
+    """
 
     sampler: str
     nfe: int
@@ -45,11 +75,24 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything a report is made of; all rows have the same n.
+    """Everything a report is made of.
 
-    `better` says of a metric's column whether `smaller`, `larger` or `neither` is better. `data`
-    is None where the images cannot be read here, for the reason `no_data`. `left_out` counts rows
-    of other n. Runs are in the order of NFE, sampler and seed.
+    Attributes:
+        model: The model's name.
+        t_max: The first time of its schedule.
+        passes: Its network evaluations a step.
+        n: The samples behind every score.
+        rows: The scores.
+        better: Of a metric's column, whether `smaller`, `larger` or `neither` is better.
+        searches: The searches, in the order of NFE, sampler and seed.
+        drawn: Samples of every sampler.
+        data: Images of the data; None where they cannot be read here.
+        device: What the samples were drawn on, in words.
+        command: What makes the report again; empty where no command does.
+        no_data: Why there are no images.
+        left_out: How many scores of other n there were.
+        evaluations: Where scores came from beside the searches.
+        versions: Those of the packages that made the report.
     """
 
     model: str
@@ -58,7 +101,7 @@ class Facts:
     n: int
     rows: tuple[Row, ...]
     better: Mapping[str, str]
-    runs: tuple[Search, ...]
+    searches: tuple[Search, ...]
     drawn: tuple[Drawn, ...]
     data: Float[np.ndarray, "N ..."] | None
     device: str
@@ -72,31 +115,31 @@ class Facts:
     def searched(self) -> dict[str, frozenset[str]]:
         """The searched samplers, each with the features that its searches saw."""
         seen: dict[str, set[str]] = {}
-        for run in self.runs:
-            seen.setdefault(run.sampler, set()).add(run.config.features)
+        for search in self.searches:
+            seen.setdefault(search.sampler, set()).add(search.config.features)
         return {sampler: frozenset(spaces) for sampler, spaces in seen.items()}
 
-    @property
-    def looks(self) -> dict[str, str]:
-        """Each sampler's class in the page: colours for the searched, greys for the others."""
+    @cached_property
+    def looks(self) -> dict[str, Look]:
+        """How each sampler looks: the searched ones have colours, the others are grey."""
         names = dict.fromkeys(one.sampler for one in (*self.rows, *self.drawn))
         others = [name for name in names if name not in self.searched]
-        found = {name: f"s{n % 6}" for n, name in enumerate(self.searched)}
-        return found | {name: f"b{n % 4}" for n, name in enumerate(others)}
+        found = {name: searched_look(n) for n, name in enumerate(self.searched)}
+        return found | {name: other_look(n) for n, name in enumerate(others)}
 
     @property
     def groups(self) -> dict[tuple[int, str], list[Search]]:
         """The searches of each NFE and sampler."""
         found: dict[tuple[int, str], list[Search]] = {}
-        for run in self.runs:
-            found.setdefault((run.nfe, run.sampler), []).append(run)
+        for search in self.searches:
+            found.setdefault((search.nfe, search.sampler), []).append(search)
         return found
 
     def at(self, nfe: int) -> list[Search]:
-        """The searches of an NFE."""
-        return [run for run in self.runs if run.nfe == nfe]
+        """Return the searches of an NFE."""
+        return [search for search in self.searches if search.nfe == nfe]
 
     @property
     def steps(self) -> tuple[int, ...]:
         """The numbers of evaluations at which there are searched samplers."""
-        return tuple(sorted({run.nfe for run in self.runs}))
+        return tuple(sorted({search.nfe for search in self.searches}))

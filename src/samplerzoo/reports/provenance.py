@@ -2,14 +2,13 @@
 
 import dataclasses
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import tomli_w
 
 from ..runs.spec import Config
 from .facts import Facts, Search
-from .html import Markup, head_row, heading, row, scroll, table, tag
 from .verdict import listed
 
 # What a search chooses or records by itself.
@@ -33,40 +32,30 @@ _CAVEATS = (
 )
 
 
-def provenance_section(facts: Facts) -> Markup:
-    """Commands, hashes, versions and caveats."""
-    directories = {run.config.directory for run in facts.runs if "python:" in str(vars(run.config))}
-    lines = [
-        *(f"cd {shlex.quote(directory)}" for directory in sorted(directories)),
-        *dict.fromkeys(line for run in facts.runs for line in _commands(run)),
-        shlex.join(["samplerzoo", "sample", facts.runs[0].name, "--n", "64"]),
-        facts.command,
-    ]
-    counts = (
-        f"n = {facts.n:,} samples a score; seeds {listed(sorted({r.seed for r in facts.rows}))}."
-    )
-    if facts.left_out:
-        counts += f" {facts.left_out} scores with other n are left out, as they cannot be compared."
-    if facts.evaluations:
-        counts += f" Scores of the evaluation in {listed(facts.evaluations)} are among them."
-    return tag(
-        "section",
-        heading(2, "Provenance", "provenance"),
-        tag("p", counts),
-        heading(3, "Again"),
-        tag("p", "Each search (one that was interrupted goes on with ",
-            tag("code", "samplerzoo resume RUN"), "), samples of the first, and this page:"),
-        scroll("Commands", tag("pre", "\n".join(lines))),
-        heading(3, "Content and versions"),
-        scroll("Hashes", _hashes(facts.runs)),
-        *_versions(facts),
-        heading(3, "How to read the numbers"),
-        tag("ul", *(tag("li", caveat) for caveat in _CAVEATS)),
-    )  # fmt: skip
+def provenance(facts: Facts) -> Mapping[str, Any]:
+    """Gather commands, hashes, versions and caveats."""
+    hashes = [item for search in facts.searches for item in sorted(search.config.hashes.items())]
+    return {
+        "seeds": listed(sorted({row.seed for row in facts.rows})),
+        "evaluations": listed(facts.evaluations) if facts.evaluations else "",
+        "commands": "\n".join(_all_commands(facts)),
+        "hashes": list(dict.fromkeys(hashes)),
+        "versions": _versions(facts),
+        "caveats": _CAVEATS,
+    }
+
+
+def _all_commands(facts: Facts) -> list[str]:
+    codes = [search.config for search in facts.searches if "python:" in str(vars(search.config))]
+    folders = sorted({config.directory for config in codes})
+    commands = dict.fromkeys(line for search in facts.searches for line in _commands(search))
+    sample = shlex.join(["samplerzoo", "sample", facts.searches[0].name, "--n", "64"])
+    changes = [f"cd {shlex.quote(folder)}" for folder in folders]
+    return [*changes, *commands, sample, *([facts.command] if facts.command else [])]
 
 
 def search_command(config: Config, out: str) -> str:
-    """The command that searches the same again."""
+    """Write the command that searches the same again."""
     words = ["samplerzoo", "search"]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -87,26 +76,18 @@ def _toml(value: Any) -> str:
     return tomli_w.dumps({"x": value}).removeprefix("x = ").strip()
 
 
-def _commands(run: Search) -> list[str]:
-    if run.name.startswith("hf:"):
-        return [shlex.join(["samplerzoo", "pull", run.name.removeprefix("hf:"), "--out", "RUN"])]
-    return [search_command(run.config, run.name)]
+def _commands(search: Search) -> list[str]:
+    if search.name.startswith("hf:"):
+        return [shlex.join(["samplerzoo", "pull", search.name.removeprefix("hf:"), "--out", "RUN"])]
+    return [search_command(search.config, search.name)]
 
 
-def _hashes(runs: Sequence[Search]) -> Markup:
-    found = dict.fromkeys(item for run in runs for item in sorted(run.config.hashes.items()))
-    rows = [row(name, tag("code", value)) for name, value in found]
-    return table("SHA-256 of the model, of the data and of their features",
-                 head_row("what", "SHA-256"), *rows, class_="words")  # fmt: skip
-
-
-def _versions(facts: Facts) -> list[Markup]:
-    """What was used, by whom; most often the same by all."""
+def _versions(facts: Facts) -> list[tuple[str, str]]:
+    """Who used which versions; most often they are the same of all, and nobody is named."""
     groups: dict[tuple, list[str]] = {(*sorted(facts.versions.items()),): ["this page"]}
-    for run in facts.runs:
-        groups.setdefault((*sorted(run.config.versions.items()),), []).append(run.name)
+    for search in facts.searches:
+        groups.setdefault((*sorted(search.config.versions.items()),), []).append(search.name)
     return [
-        tag("p", "Every search and this page used " if len(groups) == 1 else
-            f"{listed(names)} used ", ", ".join(f"{k} {v}" for k, v in versions), ".")
+        (listed(names) if len(groups) > 1 else "", ", ".join(f"{k} {v}" for k, v in versions))
         for versions, names in groups.items()
-    ]  # fmt: skip
+    ]

@@ -1,86 +1,108 @@
 """Samples side by side: a strip of pictures a sampler, or points where samples are no images."""
 
-from collections.abc import Mapping
+import base64
+import io
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
+from markupsafe import Markup
+from PIL import Image
 
 from ..metrics import decimals
+from .charts import limits_of, points_chart
 from .comparison import Comparison, text
-from .facts import Drawn, Facts
+from .facts import Facts
 from .figures import is_image
-from .html import Markup, heading, picture, scroll, tag
-from .points import limits_of, points_chart
-from .svg import figure
+from .looks import Look
 
 _WIDE, _SMALL, _LARGE = 900, 40, 128  # pixels: of a strip, about; of an image, at least, at most
 _POINTS = 200
 
 
+class Shown(NamedTuple):
+    """A sampler's samples, or the data, as they are shown.
+
+    Attributes:
+        name: What they are of.
+        look: How the sampler looks; None of the data.
+        score: Its score in words; empty of the data.
+        picture: A strip of images or a chart.
+    """
+
+    name: str
+    look: Look | None
+    score: str
+    picture: "Strip | Markup"
+
+
+class Strip(NamedTuple):
+    """An image inside the page, every pixel of which is a square of some pixels.
+
+    Attributes:
+        source: Its content as an address.
+        alt: What it shows, for those who do not see it.
+        width: Pixels across.
+        height: Pixels down.
+    """
+
+    source: str
+    alt: str
+    width: int
+    height: int
+
+
 def columns(shape: tuple[int, ...]) -> int:
-    """How many samples a sampler is shown by."""
+    """Choose how many samples a sampler is shown by."""
     if not is_image(shape):
         return _POINTS
     width = -(-shape[1] // _reduction(shape)) + 1
     return max(4, min(24, _WIDE // (width * _enlargement(shape))))
 
 
-def samples_section(facts: Facts, scores: Comparison) -> Markup:
-    """Every sampler's samples at each NFE, the best first, below the data."""
-    parts = [heading(2, "Samples side by side", "samples"), _intro(facts, scores)]
-    space = scores.spaces.all[0]
-    for nfe in facts.steps:
-        found = {d.sampler: d for d in facts.drawn if d.nfe == nfe}
-        order = [(s, score) for s, score in scores.ranked(nfe, space) if s in found]
-        digits = decimals(score.value for _, score in order)
-        words = {s: f"{scores.metric.upper()} {text(score, digits)}" for s, score in order}
-        words |= {s: "not scored" for s in found if s not in words}
-        parts += [heading(3, f"{nfe} evaluations"), _block(facts, found, words)]
-    return tag("section", *parts)
+def samples(facts: Facts, scores: Comparison) -> Mapping[str, Any]:
+    """Show every sampler's samples at each NFE, the best first, below the data."""
+    return {
+        "image": is_image(facts.drawn[0].samples.shape[1:]),
+        "reduction": _reduction(facts.drawn[0].samples.shape[1:]),
+        "where": scores.spaces.all[0],
+        "blocks": {nfe: list(_block(facts, scores, nfe)) for nfe in facts.steps},
+    }
 
 
-def _intro(facts: Facts, scores: Comparison) -> Markup:
-    shape = facts.drawn[0].samples.shape[1:]
-    image = is_image(shape)
-    words = [
-        "Each column starts from the same noise." if image else
-        "The same noise in every panel. Points show the first and last number of each sample (of "
-        "single numbers, each and its rank), in grey those of the data.",
-        "Drawn again for this page and not selected; with the sampler of the first search where "
-        "there are several. "
-        f"The best {scores.metric.upper()} in {scores.spaces.all[0]} comes first.",
-    ]  # fmt: skip
-    if image and _reduction(shape) > 1:
-        words.append(f"Shown at 1/{_reduction(shape)} of their size.")
-    if facts.data is None:
-        words.append(f"Without the data, which could not be read here: {facts.no_data}")
-    return tag("p", " ".join(words))
+def _block(facts: Facts, scores: Comparison, nfe: int) -> Iterator[Shown]:
+    found = {d.sampler: d for d in facts.drawn if d.nfe == nfe}
+    ranked = scores.ranked(nfe, scores.spaces.all[0])
+    order = [(sampler, score) for sampler, score in ranked if sampler in found]
+    digits = decimals(score.value for _, score in order)
+    words = {s: f"{scores.metric.upper()} {text(score, digits)}" for s, score in order}
+    words |= {sampler: "not scored" for sampler in found if sampler not in words}
+    limits = limits_of([found[sampler] for sampler in words], facts.data)
+    image = is_image(facts.drawn[0].samples.shape[1:])
+    if image and facts.data is not None:
+        yield Shown("data", None, "", picture(facts.data, f"{len(facts.data)} of the data"))
+    for n, (sampler, said) in enumerate(words.items()):
+        drawn = found[sampler]
+        if image:
+            shown = picture(drawn.samples, f"{len(drawn.samples)} samples of {sampler}, {said}")
+        else:
+            shown = points_chart(drawn, facts.data, limits, f"points-{nfe}-{n}")
+        yield Shown(sampler, facts.looks[sampler], said, shown)
 
 
-def _block(facts: Facts, found: Mapping[str, Drawn], words: Mapping[str, str]) -> Markup:
-    drawn = [found[name] for name in words]
-    if not is_image(drawn[0].samples.shape[1:]):
-        limits = limits_of(drawn, facts.data)
-        charts = [
-            figure(f"{d.sampler}: {words[d.sampler]}", points_chart(d, facts.data, limits))
-            for d in drawn
-        ]
-        return tag("div", *charts, class_="panels")
-    rows = [] if facts.data is None else [_strip("data", "", facts.data, None)]
-    rows += [_strip(d.sampler, words[d.sampler], d.samples, facts.looks[d.sampler]) for d in drawn]
-    return scroll(f"Samples at {drawn[0].nfe} evaluations", tag("div", *rows, class_="strips"))
-
-
-def _strip(name: str, words: str, images: Float[np.ndarray, "N H W C"], look: str | None) -> Markup:
-    alt = f"{len(images)} samples of {name}, {words}" if words else f"{len(images)} of the data"
-    label = tag("div", tag("b", name, class_=look), tag("span", words) if words else None,
-                class_="label")  # fmt: skip
-    shown = picture(strip(images), _enlargement(images.shape[1:]), alt)
-    return tag("div", label, shown, class_="strip")
+def picture(images: Float[np.ndarray, "N H W C"], alt: str) -> Strip:
+    """Make the strip of some images."""
+    pixels, scale = strip(images), _enlargement(images.shape[1:])
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    height, width = (scale * size for size in pixels.shape[:2])
+    return Strip(source, alt, width, height)
 
 
 def strip(images: Float[np.ndarray, "N H W C"]) -> UInt8[np.ndarray, "h w 4"]:
-    """Images in [-1, 1] beside one another in red, green, blue and opacity.
+    """Lay images in [-1, 1] beside one another in red, green, blue and opacity.
 
     A clear pixel lies between them; large ones are reduced, what is not finite is grey.
     """

@@ -33,10 +33,20 @@ class Standing:
         return next((s for s in self.order if (s[0] in self.searched) != self.won), None)
 
     @property
+    def searcher(self) -> str | None:
+        """The best of the searched samplers."""
+        return next((name for name, _ in self.order if name in self.searched), None)
+
+    @property
     def tied(self) -> tuple[str, ...]:
         """The best, and those of its kind that its interval overlaps."""
         alike = [s for s in self.order if (s[0] in self.searched) == self.won]
         return tuple(n for n, score in alike if score is self.best[1] or self._overlaps(score))
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        """Whom the answer names: all searched samplers that may be best, or the best baseline."""
+        return self.tied if self.won else (self.best[0],)
 
     def _overlaps(self, score: Interval) -> bool:
         return self.best[1].apart(score) is False

@@ -1,166 +1,176 @@
-"""Charts as SVG inside the page: drawn in the page's own colours, read in light and dark."""
+"""Charts of matplotlib as SVG inside a page, in the colours of its style sheet."""
 
-import itertools
-import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, TypeAlias
+import io
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from contextlib import contextmanager
+from warnings import catch_warnings, filterwarnings
 
-from .html import Markup, join, tag
+import matplotlib.style
+from markupsafe import Markup
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-Number: TypeAlias = int | float
-WIDTH, HEIGHT = 360, 240
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 34
+from ..wording import printable
+from .looks import PALETTE
 
-
-class Scale(NamedTuple):
-    """Where a number lies along an axis, from 0 to 1, and the numbers that are written there."""
-
-    place: Callable[[Number], float]
-    ticks: tuple[tuple[float, str], ...]
-
-
-class Line(NamedTuple):
-    """Points joined by a line; a gap where one is not finite. `look` is its class in the page."""
-
-    points: Sequence[tuple[Number, Number]]
-    look: str
-    name: str
-
-
-def linear(low: Number, high: Number, whole: bool = False) -> Scale:
-    """An axis between two numbers with round ones marked, or with whole ones only."""
-    step = _step((high - low) / 4)
-    step = math.ceil(step) if whole else step
-    first = math.ceil(low / step - 1e-9)
-    ticks = [k * step for k in range(first, math.floor(high / step + 1e-9) + 1)]
-    return Scale(lambda x: (x - low) / (high - low), tuple((t, short(t)) for t in ticks))
+_LONG = 2000  # characters of what is said of a picture, at most
+_POINTS = 72  # an inch: one point is one unit of the picture
+_RC = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "samplerzoo",
+    "text.parse_math": False,
+    "font.size": 12,
+    "path.simplify": False,
+    "figure.dpi": _POINTS,
+}
+_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+_VARIABLES = {colour: f"var(--{name})" for name, colour in PALETTE.items()}
+_NUMBERS = {"d", "x", "y", "transform", "style"}  # attributes whose numbers are rounded
+_XLINK = "{http://www.w3.org/1999/xlink}href"
 
 
-def logarithmic(low: Number, high: Number) -> Scale:
-    """A logarithmic axis between two positive numbers."""
-    bottom, top = math.log10(low), math.log10(high)
-    factors = (1,) if top - bottom > 3 else (1, 2, 5) if top - bottom < 1.6 else (1, 3)
-    powers = range(math.floor(bottom), math.ceil(top) + 1)
-    ticks = [f * 10.0**p for p in powers for f in factors if low <= f * 10.0**p <= high]
-    return Scale(
-        lambda x: (math.log10(x) - bottom) / (top - bottom) if x > low else 0.0,
-        tuple((t, short(t)) for t in ticks),
-    )
+class Chart:
+    """A picture of one pair of axes that is being drawn.
+
+    Attributes:
+        figure: The figure, of which one unit is one pixel of the page at most.
+        axes: Its axes: no frame, horizontal lines across, labels without ticks.
+    """
+
+    def __init__(self, width: int, height: int, margins: tuple[int, int, int, int]):
+        """Begin a chart of a size and with margins at the left, right, top and bottom."""
+        left, right, top, bottom = margins
+        self.width, self.height = width, height
+        self.figure = Figure(figsize=(width / _POINTS, height / _POINTS), dpi=_POINTS)
+        self.figure.subplots_adjust(
+            left=left / width, right=1 - right / width, top=1 - top / height, bottom=bottom / height
+        )
+        self.axes: Axes = self.figure.add_subplot()
+        self.axes.spines[:].set_visible(False)
+        self.axes.grid(axis="y", color=PALETTE["line"], linewidth=1)
+        self.axes.set_axisbelow(True)
+        self.axes.tick_params(which="both", length=0, labelcolor=PALETTE["soft"], pad=6)
+        self._titles: dict[str, str] = {}
+
+    def name(self, artist: Artist, title: str) -> None:
+        """Say what a mark stands for, to be shown where a reader points at it."""
+        key = f"mark{len(self._titles)}"
+        artist.set_gid(key)
+        self._titles[key] = printable(title)
+
+    def pixels(self, x: int | float, y: int | float) -> tuple[float, float]:
+        """Return where a point of the axes lies in the picture, from its lower left corner."""
+        across, up = self.axes.transData.transform((x, y))
+        return float(across), float(up)
+
+    def text(self, x: int | float, y: int | float, words: str, colour: str) -> None:
+        """Write words beside a place in the picture, as `pixels` gives it."""
+        place, look = (x / self.width, y / self.height), PALETTE[colour]
+        self.figure.text(*place, printable(words), color=look, va="center_baseline")
+
+    def markup(self, alt: str, name: str, look: str = "chart") -> Markup:
+        """Finish the chart.
+
+        Args:
+            alt: What the picture shows, for those who do not see it.
+            name: What tells it from the other charts of the page: letters, digits and hyphens.
+            look: Its class in the page.
+
+        Returns:
+            An SVG element, the same for the same chart.
+        """
+        buffer = io.StringIO()
+        with catch_warnings():
+            # The page's reader has fonts of its own.
+            filterwarnings("ignore", message=r"Glyph .* missing from", category=UserWarning)
+            self.figure.savefig(buffer, format="svg", metadata=_METADATA, transparent=True)
+        root = ET.fromstring(buffer.getvalue())
+        alt = printable(alt, _LONG)
+        attributes = {"viewBox": f"0 0 {self.width} {self.height}", "class": look}
+        attributes |= {"role": "img", "aria-label": alt}
+        picture = ET.Element("svg", attributes)
+        ET.SubElement(picture, "title").text = alt
+        picture.extend(child for child in map(_plain, root) if child is not None)
+        _name_marks(picture, self._titles)
+        _prefix(picture, name)
+        return Markup(ET.tostring(picture, encoding="unicode"))
 
 
-def stretched(low: Number, high: Number, unit: Number) -> Scale:
-    """An axis that is linear within `unit` of 0 and logarithmic beyond, for any sign."""
-
-    def bend(x: Number) -> float:
-        return math.asinh(x / unit)
-
-    powers = range(math.floor(math.log10(unit)), math.ceil(math.log10(max(-low, high, unit))) + 1)
-    sizes = [10.0**p for p in powers]
-    ticks = [t for t in (*(-s for s in reversed(sizes)), 0.0, *sizes) if low <= t <= high]
-    place = lambda x: (bend(x) - bend(low)) / (bend(high) - bend(low))  # noqa: E731
-    kept: list[float] = [0.0] if low <= 0 <= high else []
-    for t in sorted(ticks, key=abs, reverse=True):
-        if all(abs(place(t) - place(k)) > 0.1 for k in kept):
-            kept.append(t)
-    return Scale(place, tuple((t, short(t)) for t in sorted(kept)))
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Draw charts in here: their style is matplotlib's own, not that of its user."""
+    with matplotlib.style.context(["default", _RC]):
+        yield
 
 
-def named(names: Sequence[str]) -> Scale:
-    """Names beside one another at equal distances; name number i is at i."""
-    return Scale(lambda x: (x + 0.5) / len(names), tuple(enumerate(map(str, names))))
+def _plain(element: ET.Element) -> ET.Element | None:
+    """Return an element without namespaces, in few characters and with the page's colours."""
+    kind = element.tag.rpartition("}")[2]
+    if kind in ("metadata", "style"):
+        return None
+    plain = ET.Element(kind)
+    for key, value in element.attrib.items():
+        key = "href" if key == _XLINK else key
+        plain.set(key, _short(value) if key in _NUMBERS else value)
+    if plain.get("transform", "").startswith("rotate(-0 "):
+        del plain.attrib["transform"]
+    if style := plain.get("style"):
+        plain.set("style", _restyle(style))
+    plain.text = element.text if kind == "text" else None
+    plain.extend(child for child in map(_plain, element) if child is not None)
+    _share(plain)
+    return plain if len(plain) or kind not in ("g", "defs") else None
 
 
-def short(x: Number) -> str:
-    """A number in few characters."""
-    if x == 0:
-        return "0"
-    text = f"{x:.0e}" if abs(x) < 1e-3 or abs(x) >= 1e5 else f"{x:,.6g}"
-    return text.replace("e-0", "e-").replace("e+0", "e").replace("-", "\N{MINUS SIGN}")
+def _short(value: str) -> str:
+    """Round numbers to hundredths of a pixel."""
+    value = re.sub(r"-?\d+\.\d{3,}", _rounded, value)
+    return " ".join(value.split())
 
 
-def x_of(scale: Scale, x: Number, right: int = RIGHT) -> float:
-    """A number's horizontal place in a panel."""
-    return LEFT + scale.place(x) * (WIDTH - LEFT - right)
+def _rounded(match: re.Match[str]) -> str:
+    return f"{float(match[0]):.2f}".rstrip("0").rstrip(".")
 
 
-def y_of(scale: Scale, y: Number) -> float:
-    """A number's vertical place in a panel."""
-    return HEIGHT - BOTTOM - scale.place(y) * (HEIGHT - TOP - BOTTOM)
+def _restyle(style: str) -> str:
+    """Take colours from the style sheet, and the font from the page."""
+    style = re.sub(r"#\w{6}", lambda match: _VARIABLES.get(match[0], match[0]), style)
+    style = re.sub(r"font-family: [^;]*;? *", "", style)
+    style = re.sub(r"font: (\d{3} )?([\d.]+px) [^;]*", r"font-weight: \1; font-size: \2", style)
+    style = style.replace("font-weight: ; ", "")
+    return style.replace("; ", ";").replace(": ", ":")
 
 
-def panel(
-    alt: str, x: Scale, y: Scale, across: str, marks: Iterable[Markup], right: int = RIGHT
-) -> Markup:
-    """Axes with marks inside, as a picture that `alt` describes."""
-    end = WIDTH - right
-    parts = []
-    for tick, words in y.ticks:
-        at = round(y_of(y, tick), 1)
-        parts.append(tag("line", x1=LEFT, x2=end, y1=at, y2=at, class_="grid"))
-        parts.append(tag("text", words, x=LEFT - 6, y=at + 4, text_anchor="end"))
-    for tick, words in x.ticks:
-        at = round(x_of(x, tick, right), 1)
-        parts.append(tag("text", words, x=at, y=HEIGHT - BOTTOM + 16, text_anchor="middle"))
-    middle = round((LEFT + end) / 2)
-    parts.append(tag("text", across, x=middle, y=HEIGHT - 3, text_anchor="middle", class_="axis"))
-    return tag("svg", tag("title", alt), *parts, *marks, viewBox=f"0 0 {WIDTH} {HEIGHT}",
-               role="img", aria_label=alt, class_="chart")  # fmt: skip
+def _share(parent: ET.Element) -> None:
+    """Move the style that all children have alike to their parent."""
+    styles = {child.get("style") for child in parent}
+    if len(parent) > 2 and len(styles) == 1 and (style := styles.pop()) and not parent.get("style"):
+        parent.set("style", style)
+        for child in parent:
+            del child.attrib["style"]
 
 
-def polyline(line: Line, x: Scale, y: Scale, right: int = RIGHT) -> Markup:
-    """A line through its points, broken where one is not finite."""
-    words, pen = [], "M"
-    for a, b in line.points:
-        if math.isfinite(b):
-            words.append(f"{pen}{x_of(x, a, right):.1f} {y_of(y, b):.1f}")
-            pen = "L"
-        else:
-            pen = "M"
-    return tag("path", tag("title", line.name), d="".join(words), class_=f"line {line.look}")
+def _name_marks(picture: ET.Element, titles: dict[str, str]) -> None:
+    for element in picture.iter():
+        if (title := titles.get(element.get("id", ""))) is not None:
+            element.set("class", "mark")
+            shown = ET.Element("title")
+            shown.text = title
+            element.insert(0, shown)
 
 
-def dot(cx: Number, cy: Number, look: str, name: str, r: Number = 3.5) -> Markup:
-    """A point with its name."""
-    where = {"cx": f"{cx:.1f}", "cy": f"{cy:.1f}", "r": str(r)}
-    return tag("circle", tag("title", name), class_=f"dot {look}", **where)
-
-
-def bar(cx: Number, top: Number, bottom: Number, look: str) -> Markup:
-    """An interval."""
-    return tag("line", x1=f"{cx:.1f}", x2=f"{cx:.1f}", y1=f"{top:.1f}", y2=f"{bottom:.1f}",
-               class_=f"bar {look}")  # fmt: skip
-
-
-def spread(places: Sequence[Number], gap: Number, low: Number, high: Number) -> list[float]:
-    """Places moved as little as it takes to lie `gap` apart, in their order, between two bounds."""
-    order = sorted(range(len(places)), key=lambda i: places[i])
-    moved = [float(place) for place in places]
-    for _ in range(50):
-        for one, two in itertools.pairwise(order):
-            lack = gap - (moved[two] - moved[one])
-            if lack > 0:
-                moved[one] -= lack / 2
-                moved[two] += lack / 2
-        moved = [float(min(max(m, low), high)) for m in moved]
-    return moved
-
-
-def legend(names: Iterable[tuple[str, str]]) -> Markup:
-    """What each look stands for."""
-    items = [
-        tag("span", tag("svg", tag("path", d="M0 6H22", class_=f"line {look}"),
-                        viewBox="0 0 22 12", width=22, height=12, aria_hidden="true"), name)
-        for name, look in names
-    ]  # fmt: skip
-    return tag("p", *items, class_="legend")
-
-
-def figure(caption: str, *children: Markup | None) -> Markup:
-    """A picture below its title."""
-    return tag("figure", tag("figcaption", tag("b", caption)), join(*children))
-
-
-def _step(rough: Number) -> float:
-    """The round number next above."""
-    power = 10.0 ** math.floor(math.log10(rough))
-    return next(f * power for f in (1, 2, 2.5, 5, 10) if f * power >= rough * 0.999)
+def _prefix(picture: ET.Element, name: str) -> None:
+    """Keep the identifiers that are referred to, and make them the picture's own."""
+    text = ET.tostring(picture, encoding="unicode")
+    used = set(re.findall(r"#([\w-]+)[\")]", text))
+    for element in picture.iter():
+        if (own := element.get("id")) is not None:
+            element.attrib.pop("id")
+            if own in used:
+                element.set("id", f"{name}-{own}")
+        for key in ("href", "clip-path"):
+            if key in element.attrib:
+                element.set(key, element.attrib[key].replace("#", f"#{name}-"))

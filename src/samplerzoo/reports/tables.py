@@ -1,43 +1,83 @@
 """All scores, one table a feature space."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from ..metrics import Interval, decimals
 from .comparison import Comparison, text
 from .facts import Facts
-from .html import Markup, head_row, scroll, tag
+from .looks import Look
 from .verdict import listed
 
 _ARROWS = {"smaller": " ↓", "larger": " ↑", "neither": ""}
-_Columns = Mapping[str, Interval]
 
 
-def score_table(facts: Facts, scores: Comparison, space: str) -> Markup:
-    """Every metric of every sampler in a feature space, by NFE and then by the deciding metric."""
+class Cell(NamedTuple):
+    """A score in words, and whether it is surely the best of its column."""
+
+    text: str
+    best: bool = False
+
+
+class Line(NamedTuple):
+    """A sampler's scores at one NFE, and what they are the means of."""
+
+    sampler: str
+    look: Look
+    cells: list[Cell]
+    over: str
+
+
+class SpaceTable(NamedTuple):
+    """The scores in one feature space: the columns' heads, and the lines of each NFE."""
+
+    space: str
+    role: str
+    heads: list[str]
+    lines: Mapping[int, list[Line]]
+
+
+def score_table(facts: Facts, scores: Comparison, space: str) -> SpaceTable:
+    """Make the table of a feature space: by NFE, then by the deciding metric."""
     found = {(s, k): c for (s, k, features), c in scores.summary.items() if features == space}
     ways = {name: facts.better.get(name, "neither") for c in found.values() for name in c}
-    digits = {name: decimals(c[name].value for c in found.values() if name in c) for name in ways}
-    bodies = []
-    for nfe in sorted({k for _, k in found}):
-        lines = {s: columns for (s, k), columns in found.items() if k == nfe}
-        best = {name: _best(lines, name, way) for name, way in ways.items()}
-        order = [name for name, _ in scores.ranked(nfe, space)]
-        rows = [tag("tr", tag("th", f"NFE {nfe}", colspan=2 + len(ways), scope="rowgroup"))]
-        for sampler in dict.fromkeys([*order, *lines]):
-            cells = [
-                tag("td", text(lines[sampler][name], digits[name]),
-                    class_="best" if sampler in best[name] else None)
-                if name in lines[sampler] else tag("td", "–")
-                for name in ways
-            ]  # fmt: skip
-            name = tag("th", sampler, scope="row", class_=facts.looks[sampler])
-            rows.append(tag("tr", name, *cells, tag("td", _over(facts, sampler, nfe, space))))
-        bodies.append(tag("tbody", *rows))
+    steps = sorted({nfe for _, nfe in found})
     heads = [name.upper().replace("_", " ") + _ARROWS[way] for name, way in ways.items()]
-    caption = tag("caption", tag("b", space), f" ({_role(facts, scores, space)})")
-    head = tag("thead", head_row("sampler", *heads, "over"))
-    return scroll(f"Scores in {space}", tag("table", caption, head, *bodies))
+    lines = {nfe: list(_lines(facts, scores, space, nfe, ways)) for nfe in steps}
+    return SpaceTable(space, _role(facts, scores, space), heads, lines)
+
+
+def _lines(
+    facts: Facts, scores: Comparison, space: str, nfe: int, ways: Mapping[str, str]
+) -> Iterator[Line]:
+    everywhere = [c for (*_, features), c in scores.summary.items() if features == space]
+    digits = {name: decimals(c[name].value for c in everywhere if name in c) for name in ways}
+    own = {s: c for (s, k, f), c in scores.summary.items() if (k, f) == (nfe, space)}
+    best = {
+        name: surely_best({s: c[name] for s, c in own.items() if name in c}, way)
+        for name, way in ways.items()
+    }
+    order = [sampler for sampler, _ in scores.ranked(nfe, space)]
+    for sampler in dict.fromkeys([*order, *own]):
+        columns = own[sampler]
+        cells = [
+            Cell(text(columns[name], digits[name]), sampler == best[name])
+            if name in columns
+            else Cell("–")
+            for name in ways
+        ]
+        yield Line(sampler, facts.looks[sampler], cells, _over(facts, sampler, nfe, space))
+
+
+def surely_best(column: Mapping[str, Interval], way: str) -> str | None:
+    """Find the sampler whose interval lies on the better side of every other's, if there is one."""
+    for sampler, own in column.items():
+        others = [score for name, score in column.items() if name != sampler]
+        if way == "smaller" and others and all(own.below(other) for other in others):
+            return sampler
+        if way == "larger" and others and all(other.below(own) for other in others):
+            return sampler
+    return None
 
 
 def _role(facts: Facts, scores: Comparison, space: str) -> str:
@@ -46,21 +86,10 @@ def _role(facts: Facts, scores: Comparison, space: str) -> str:
     return f"searched by {listed(by)}" if 0 < len(by) < len(facts.searched) else scores.role(space)
 
 
-def _best(lines: Mapping[str, _Columns], name: str, way: str) -> set[str]:
-    """The samplers whose mean is the best of a column."""
-    means = {
-        s: c[name].value for s, c in lines.items() if name in c and math.isfinite(c[name].value)
-    }
-    if way == "neither" or len(means) < 2:
-        return set()
-    top = (min if way == "smaller" else max)(means.values())
-    return {s for s, mean in means.items() if mean == top}
-
-
 def _over(facts: Facts, sampler: str, nfe: int, space: str) -> str:
     """What a score is the mean of."""
-    rows = [r for r in facts.rows if (r.sampler, r.nfe, r.features) == (sampler, nfe, space)]
-    runs, seeds = {r.run for r in rows}, {r.seed for r in rows}
+    rows = [row for row in facts.rows if row.place[:3] == (sampler, nfe, space)]
+    runs, seeds = {row.run for row in rows}, {row.seed for row in rows}
     if len(runs) > 1:
         return f"{len(runs)} searches"
     return f"{len(seeds)} seeds" if len(seeds) > 1 else f"seed {min(seeds)}"

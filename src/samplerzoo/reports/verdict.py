@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..metrics import decimals
-from .comparison import Comparison, text
+from ..metrics import Interval, decimals
+from .comparison import FIDELITY_AND_DIVERSITY, Comparison, text
 from .standing import Standing, Standings, is_ddim
 
 
@@ -29,6 +29,7 @@ def judge(standings: Standings, scores: Comparison) -> Verdict:
         _how_much(found, scores),
         *(_lost(s, scores.metric) for s in found if not s.won),
         _elsewhere(standings, scores),
+        _worse(standings, scores),
         _certainty(found),
     )
     return Verdict(_headline(found), tuple(s for s in sentences if s))
@@ -54,7 +55,7 @@ def _headline(found: Sequence[Standing]) -> str:
     how = {True: "is best at", None: "scores best at", False: "is ahead, within the noise, at"}
     groups: dict[tuple[str, str], list[int]] = {}
     for s in found:
-        groups.setdefault((listed(s.tied, "or"), how[s.clear]), []).append(s.nfe)
+        groups.setdefault((listed(s.named, "or"), how[s.clear]), []).append(s.nfe)
     (first, verb), steps = next(iter(groups.items()))
     rest = [f"{name} {verb} {listed(k)}" for (name, verb), k in list(groups.items())[1:]]
     return "; ".join([f"{first} {verb} {_evaluations(steps)}", *rest])
@@ -72,8 +73,7 @@ def _how_much(found: Sequence[Standing], scores: Comparison) -> str:
     if len(won) < len(found):
         where += f", at {at(won)}"
     shares = [s.ratio for s in won if s.ratio is not None]
-    against = "the better DDIM" if all(s.baseline and is_ddim(s.baseline[0]) for s in won) else (
-        "the best baseline")  # fmt: skip
+    against = _rivals(won)
     if len(won) == 1:
         return f"{where}, {_one(won[0], metric)}; {better} is better."
     if len(shares) < len(won):
@@ -111,7 +111,7 @@ def _lost(standing: Standing, metric: str) -> str:
 
 def _elsewhere(standings: Standings, scores: Comparison) -> str:
     """Whether the same samplers win in the other feature spaces."""
-    main, *others = scores.spaces.all
+    main, *rest = scores.spaces.all
     if not scores.spaces.unseen:
         return (
             "No features were scored but those that were searched in, so this may be over-fitting: "
@@ -119,7 +119,7 @@ def _elsewhere(standings: Standings, scores: Comparison) -> str:
         )
     winners = {s.nfe: s for s in standings[main]}
     alike, sentences = [], []
-    for space in others:
+    for space in rest:
         role = scores.role(space)
         changed = [
             s for s in standings[space] if s.nfe in winners and not _agree(s, winners[s.nfe])
@@ -132,13 +132,58 @@ def _elsewhere(standings: Standings, scores: Comparison) -> str:
                 f"In {space}, searched, {listed(dict.fromkeys(s.best[0] for s in over))} is best "
                 f"at {at(over)}: a gain in the searched features alone, which is over-fitting."
             )
-        sentences += [
-            f"In {space}, {role}, {s.best[0]} is best at {at([s])}."
-            for s in changed if s not in over
-        ]  # fmt: skip
+        others = [s for s in changed if s not in over]
+        sentences += [f"In {space}, {role}, {s.best[0]} is best at {at([s])}." for s in others]
     if alike:
         sentences.insert(0, f"The same holds in {listed(alike)}.")
     return " ".join(sentences)
+
+
+def _worse(standings: Standings, scores: Comparison) -> str:
+    """Where fidelity or diversity is surely below the baseline's: whole intervals are."""
+    against = _rivals(s for found in standings.values() for s in found if s.baseline)
+    compared: dict[str, None] = {}
+    below: dict[str, dict[tuple[int, ...], list[str]]] = {}
+    for space in scores.spaces.all:
+        for column in FIDELITY_AND_DIVERSITY:
+            pairs = _pairs(standings[space], scores, space, column)
+            steps = tuple(nfe for nfe, (ours, its) in pairs.items() if ours.below(its))
+            if pairs:
+                compared[column] = None
+            if steps:
+                below.setdefault(space, {}).setdefault(steps, []).append(column)
+    if not compared:
+        return ""
+    if not below:
+        names = listed(compared, "or")
+        return f"No 95% interval of the best searched sampler's {names} lies below {against}'s."
+    (space, found), *others = below.items()
+    parts = [f"{listed(columns)} at {_evaluations(steps)}" for steps, columns in found.items()]
+    also = f" (there are such in {listed(name for name, _ in others)} too)" if others else ""
+    return (
+        f"In {space}, 95% intervals of the best searched sampler lie below {against}'s: "
+        f"{'; '.join(parts)}{also}."
+    )
+
+
+def _pairs(
+    found: Sequence[Standing], scores: Comparison, space: str, column: str
+) -> dict[int, tuple[Interval, Interval]]:
+    """A column's intervals of the best searched sampler and of the baseline at each NFE."""
+    pairs = {}
+    for standing in found:
+        if standing.searcher and standing.baseline:
+            names = standing.searcher, standing.baseline[0]
+            ours, its = (scores.summary[s, standing.nfe, space].get(column) for s in names)
+            if ours and its and ours.apart(its) is not None:
+                pairs[standing.nfe] = (ours, its)
+    return pairs
+
+
+def _rivals(found: Iterable[Standing]) -> str:
+    """What baselines are called together."""
+    ddim = all(s.baseline and is_ddim(s.baseline[0]) for s in found)
+    return "the better DDIM" if ddim else "the best baseline"
 
 
 def _agree(one: Standing, other: Standing) -> bool:
