@@ -1,0 +1,235 @@
+"""What files that others wrote must say: rules for JSON-like values, as data.
+
+A rule is made of the functions below and given to `read_json`, `parse_json` or `check`:
+
+    INDEX = record({"weight_map": mapping(text())})
+    content = read_json(path, INDEX)
+
+What breaks a rule is a ValueError that names the file, the place in it, what was found there and
+what is allowed: `config.json: layers[2].width is 0; it must be a whole number from 1 to 64.`
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .wording import phrase, shown
+
+MAX_JSON = 2**24  # bytes of a JSON file, unless said otherwise
+LARGE = 1e300  # above every number that means something
+_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+class Fault(NamedTuple):
+    """Where a value breaks a rule: the place inside it, and a sentence's end that says how."""
+
+    place: str
+    words: str
+
+
+class Rule(NamedTuple):
+    """What a value must be.
+
+    `words` say it behind "it must be"; `fault(value)` is None where the value is that.
+    """
+
+    words: str
+    fault: Callable[[Any], Fault | None]
+
+
+def check(value: Any, rule: Rule, file: str) -> None:
+    """Check a value, from whatever kind of file, against a rule.
+
+    Args:
+        value: dicts, lists, texts, numbers, booleans and None.
+        rule: what it must be.
+        file: what the message calls the file.
+
+    Raises:
+        ValueError: with the file, the place, what was found and what is allowed.
+    """
+    if fault := rule.fault(value):
+        place = fault.place.removeprefix(".")
+        raise ValueError(f"{file}: {place} {fault.words}" if place else f"{file} {fault.words}")
+
+
+def parse_json(data: bytes, rule: Rule, file: str, most: int = MAX_JSON) -> Any:
+    """Parse JSON and check it against a rule.
+
+    Args:
+        data: the bytes of a file, or of a line.
+        rule: what the content must be.
+        file: what messages call the file.
+        most: the number of bytes that are parsed at all.
+
+    Returns:
+        The content. Its texts hold no lone surrogates, so that they can be written again.
+
+    Raises:
+        ValueError: where it is not JSON in UTF-8, is larger than `most`, nested too deeply, holds
+            a number of too many digits, or breaks the rule.
+    """
+    try:
+        if len(data) > most:
+            raise ValueError(f"it is larger than {most} bytes")
+        content = json.loads(data.decode())
+        if _ESCAPED_SURROGATE.search(data):
+            json.dumps(content, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError(f"{file} cannot be read as JSON: it is nested too deeply.") from error
+    except UnicodeError as error:
+        raise ValueError(f"{file} cannot be read as JSON: its text is not Unicode.") from error
+    except ValueError as error:
+        raise ValueError(f"{file} cannot be read as JSON: {phrase(error)}.") from error
+    check(content, rule, file)
+    return content
+
+
+def read_json(path: Path, rule: Rule, most: int = MAX_JSON) -> Any:
+    """Read a JSON file and check it against a rule; see `parse_json`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {phrase(error)}.") from error
+    return parse_json(data, rule, str(path), most)
+
+
+def _scalar(words: str, test: Callable[[Any], bool]) -> Rule:
+    """Make the rule of values without parts."""
+    return Rule(words, lambda value: None if test(value) else _wrong(value, words))
+
+
+def _wrong(value: Any, words: str) -> Fault:
+    return Fault("", f"is {shown(value)}; it must be {words}.")
+
+
+def whole(low: int, high: int) -> Rule:
+    """Make the rule of whole numbers from `low` to `high`."""
+    return _scalar(
+        f"a whole number from {low} to {high}", lambda v: type(v) is int and low <= v <= high
+    )
+
+
+def number(low: float = -LARGE, high: float = LARGE) -> Rule:
+    """Make the rule of finite numbers from `low` to `high`."""
+    bounded = (low, high) != (-LARGE, LARGE)
+    words = f"a number from {low:g} to {high:g}" if bounded else "a finite number"
+    return _scalar(words, lambda v: type(v) in (int, float) and low <= v <= high)
+
+
+def number_above(low: float, high: float) -> Rule:
+    """Make the rule of numbers above `low` and at most `high`."""
+    return _scalar(
+        f"a number above {low:g} and at most {high:g}",
+        lambda v: type(v) in (int, float) and low < v <= high,
+    )
+
+
+def text(most: int = 10_000, pattern: str = ".*") -> Rule:
+    """Make the rule of texts of at most `most` characters that a pattern matches as a whole."""
+    words = f"a text of at most {most} characters"
+    if pattern != ".*":
+        words += f" that matches {pattern}"
+    compiled = re.compile(pattern, re.DOTALL)
+    return _scalar(
+        words, lambda v: type(v) is str and len(v) <= most and bool(compiled.fullmatch(v))
+    )
+
+
+def choice(*values: str | int | bool | None) -> Rule:
+    """Make the rule of a few values, told apart by type too."""
+    return _scalar(
+        " or ".join(map(shown, values)),
+        lambda v: any(type(v) is type(value) and v == value for value in values),
+    )
+
+
+def either(*rules: Rule) -> Rule:
+    """Make the rule of values that one of the rules allows."""
+    words = ", or ".join(rule.words for rule in rules)
+    return _scalar(words, lambda v: any(rule.fault(v) is None for rule in rules))
+
+
+def or_null(rule: Rule) -> Rule:
+    """Make the rule that allows null beside what a rule allows."""
+    words = f"{rule.words}, or null"
+
+    def fault(value: Any) -> Fault | None:
+        found = None if value is None else rule.fault(value)
+        return found if found is None or found.place else _wrong(value, words)
+
+    return Rule(words, fault)
+
+
+def row(rule: Rule, least: int = 0, most: int = 100_000) -> Rule:
+    """Make the rule of lists of `least` to `most` items that keep a rule each."""
+    words = f"a list of {least} to {most} items, each {rule.words}"
+    a_row = _scalar(words, lambda v: isinstance(v, list | tuple) and least <= len(v) <= most)
+
+    def fault(value: Any) -> Fault | None:
+        return a_row.fault(value) or _first(rule, {f"[{n}]": v for n, v in enumerate(value)})
+
+    return Rule(words, fault)
+
+
+def mapping(rule: Rule, most: int = 100_000) -> Rule:
+    """Make the rule of names with values that keep a rule each."""
+    words = f"at most {most} names with values, each {rule.words}"
+    a_mapping = _scalar(words, lambda v: isinstance(v, dict) and len(v) <= most)
+
+    def fault(value: Any) -> Fault | None:
+        return a_mapping.fault(value) or _first(rule, {_dot(name): v for name, v in value.items()})
+
+    return Rule(words, fault)
+
+
+def record(
+    needed: Mapping[str, Rule], optional: Mapping[str, Rule] | None = None, closed: bool = False
+) -> Rule:
+    """Make the rule of names with values, each name with a rule of its own.
+
+    Args:
+        needed: the rules of what must be there.
+        optional: the rules of what may be.
+        closed: whether all other names are refused, rather than left alone.
+    """
+    known = {**needed, **(optional or {})}
+    words = "names with values"
+    a_record = _scalar(words, lambda v: isinstance(v, dict))
+
+    def fault(value: Any) -> Fault | None:
+        if found := a_record.fault(value):
+            return found
+        for name, rule in known.items():
+            if name in value and (found := rule.fault(value[name])):
+                return Fault(_dot(name) + found.place, found.words)
+            if name in needed and name not in value:
+                return Fault(_dot(name), f"is missing; it must be {rule.words}.")
+        if closed and (odd := [name for name in value if name not in known]):
+            return Fault(_dot(odd[0]), f"is not known here; known are {', '.join(known)}.")
+        return None
+
+    return Rule(words, fault)
+
+
+def _first(rule: Rule, parts: Mapping[str, Any]) -> Fault | None:
+    """Find the first part that breaks a rule."""
+    for place, part in parts.items():
+        if found := rule.fault(part):
+            return Fault(place + found.place, found.words)
+    return None
+
+
+def _dot(name: Any) -> str:
+    plain = isinstance(name, str) and len(name) <= 80 and re.fullmatch(r"[\w-]+", name, re.ASCII)
+    return f".{name}" if plain else f"[{shown(name)}]"
+
+
+ANYTHING = _scalar("anything", lambda v: True)
+FLAG = _scalar("true or false", lambda v: isinstance(v, bool))
+NUMBER = number()
+TEXT = text()
+NAMES = mapping(ANYTHING)  # whatever they stand for
