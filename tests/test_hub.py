@@ -15,8 +15,8 @@ import safetensors.numpy
 
 import hub_server
 from cli_tools import ENVIRONMENT, Done, contents, fail, succeed
+from samplerzoo.formats import OPENAI, UNET2D, find_parts, open_local, recognise
 from samplerzoo.hub import parse
-from samplerzoo.hub.models import plan
 
 PAGE = Path(__file__).parent.parent / "docs" / "hub.md"
 BASE, PUSHED = "google/ddpm-cifar10-32", "you/ddpm-cifar10-32-in-5"
@@ -387,18 +387,25 @@ def test_what_is_no_reference(text):
         ("model_index.json unet/config.json unet/W.bin scheduler/scheduler_config.json W.bin",
          "unet/config.json scheduler/scheduler_config.json unet/W.bin"),
         ("config.json W.safetensors", "no scheduler_config.json"),
-        ("config.json scheduler_config.json unet/W.bin model.ckpt", "no config.json with"),
+        ("config.json scheduler_config.json unet/W.bin model.ckpt", "not a model of a format"),
         ("model_index.json unet/config.json unet/W.bin scheduler/scheduler_config.json "
          "text_encoder/config.json", "a part 'text_encoder'"),
     ],
 )  # fmt: skip
-def test_which_files_make_a_model(names, files):
+def test_which_files_make_a_model(names, files, tmp_path):
     names, files = (re.sub(r"\bW\.", "diffusion_pytorch_model.", words) for words in (names, files))
-    if files.startswith(("no ", "a ")):
+    for name in names.split():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"text_encoder": ["a", "b"]} if "text" in names else {}))
+    checkpoint, formats = open_local(tmp_path), {"unet2d": UNET2D, "openai": OPENAI}
+    if files.startswith(("no ", "not ", "a ")):
         with pytest.raises(ValueError, match=files):
-            plan(names.split())
+            recognise(formats, checkpoint)
     else:
-        assert plan(names.split()) == tuple(files.split())
+        assert recognise(formats, checkpoint) == "unet2d"
+        small, weights = find_parts(UNET2D, checkpoint)
+        assert [*small, *weights] == files.split()
 
 
 def test_of_paths_the_last_part_is_published():

@@ -8,6 +8,7 @@ import pytest
 
 from cli_tools import write_plugin
 from samplerzoo.core.families import AbstractFamily
+from samplerzoo.formats import Format
 from samplerzoo.registry import GROUPS, RegistryError, entries, load, origin, resolve
 
 
@@ -43,7 +44,8 @@ def test_listing_imports_nothing():
 def test_built_ins_load(group):
     assert entries(group)
     for name, (point,) in entries(group).items():
-        assert callable(load(group, name))
+        found = load(group, name)
+        assert isinstance(found, Format) if group == "formats" else callable(found)
         assert origin(point).startswith("samplerzoo ")
 
 

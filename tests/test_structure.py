@@ -20,7 +20,7 @@ SOURCE = ROOT / "src" / "samplerzoo"
 # From the bottom up. A module may import those below it, and those of its own folder.
 LAYERS = [
     ["wording"],
-    ["files", "pickles", "registry", "tables"],
+    ["files", "pickles", "registry", "schema", "tables"],
     ["core"],
     ["backbones", "features", "data"],
     ["metrics", "formats"],

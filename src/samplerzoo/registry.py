@@ -14,6 +14,7 @@ GROUPS = {
     "families": "family",
     "kernels": "kernel",
     "models": "model",
+    "formats": "model format",
     "features": "feature extractor",
     "datasets": "data set",
     "metrics": "metric",

@@ -4,7 +4,10 @@ Every built-in passes them. A broken rule raises AssertionError with a sentence 
 """
 
 import inspect
+import shutil
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -21,6 +24,15 @@ from .core.model import DiffusionModel
 from .core.schedule import EDM, AbstractSchedule, CosineVP, DiscreteVP, LinearVP, RectifiedFlow
 from .core.table import StepTable
 from .data import Images
+from .formats import (
+    UNCONDITIONAL,
+    Checkpoint,
+    Condition,
+    Format,
+    Parts,
+    load_checkpoint,
+    open_local,
+)
 from .metrics import FeatureSet, Metric
 from .references import Bank
 
@@ -220,6 +232,105 @@ def check_metric(metric: Metric) -> None:
         _rule(gap is None or gap > 0, metric, f"must compute a {way} {name!r} for nearer sets")
         _rule(gap is None or abs(turned[name] - value) <= gap / 10, metric,
               f"must not depend on the order of the images, but {name!r} does")  # fmt: skip
+
+
+def check_format(
+    form: Format,
+    example: Path | None = None,
+    argument: str = "",
+    condition: Condition = UNCONDITIONAL,
+) -> None:
+    """The contract of `samplerzoo.formats`, on an example of a checkpoint.
+
+    1. It is a Format, with a layout in words; without a path, it has an argument.
+    2. It finds the example's files, which are all there, and nothing in an empty folder or in one
+       of something else; a damaged name or configuration raises ValueError at the most.
+    3. Its summary has the shape, the prediction and the range of the model that it reads, and as
+       many parameters as the model's network has numbers.
+    4. What it reads keeps the contract of `samplerzoo.models`; twice, it has one digest.
+    5. A checkpoint with a file that is empty, or cut off, or noise, is refused with ValueError.
+
+    Args:
+        form: the format.
+        example: a folder or file of the format; None for one without paths.
+        argument: what stands before the path in a name of the example.
+        condition: what the example is asked for, where it is class-conditional.
+    """
+    _rule(isinstance(form, Format), form, "must be a samplerzoo.formats.Format")
+    what = form.layout or repr(form)
+    _rule(form.layout, what, "must say its layout in words")
+    _rule(form.has_path or form.argument, what, "must have a path or an argument in its names")
+    _rule(form.has_path == (example is not None), what, "needs an example if it has paths")
+    checkpoint = _open(example, argument)
+    if example is not None:
+        parts = form.find(checkpoint)
+        _rule(isinstance(parts, Parts) and parts.weights, what, "must find the example's Parts")
+        names = {*parts.small, *parts.weights} if parts else set()
+        _rule(names <= set(checkpoint.sizes), what, "must find files that are there only")
+        _check_damaged(form, what, example, sorted(names), argument, condition)
+    summary, model = form.summarise(checkpoint), form.read(checkpoint, condition)
+    check_model(lambda: model)
+    said = (summary.shape, summary.prediction, summary.clip)
+    _rule(said == (model.shape, model.prediction, model.clip), what,
+          "must summarise the shape, prediction and clip of the model that it reads")  # fmt: skip
+    size = sum(
+        leaf.size for leaf in jax.tree.leaves(eqx.filter(model.network, eqx.is_inexact_array))
+    )
+    _rule(summary.parameters == size, what,
+          f"must count the network's parameters: {size}, not {summary.parameters}")  # fmt: skip
+    again = form.digest(form.read(_open(example, argument), condition))
+    _rule(again == form.digest(model), what, "must give one digest for one checkpoint")
+
+
+def _open(example: Path | None, argument: str) -> Checkpoint:
+    if example is not None:
+        return open_local(example, argument)
+    return Checkpoint(argument, {}, lambda name: Path(name), argument)
+
+
+def _check_damaged(
+    form: Format, what: str, example: Path, names: list[str], argument: str, condition: Condition
+) -> None:
+    """Rules 2 and 5, on copies of the example."""
+    with tempfile.TemporaryDirectory() as place:
+        other = Path(place) / "other"
+        other.mkdir()
+        for content in (None, b"something else"):
+            if content:
+                (other / "README.md").write_bytes(content)
+            try:
+                found = form.find(open_local(other, argument))
+            except ValueError:
+                found = None
+            _rule(found is None, what, "must find nothing in a folder of something else")
+        for name in names:
+            for content in (lambda data: b"", lambda data: data[: len(data) // 2], _noise):
+                copy = Path(place) / "copy" / example.name
+                shutil.rmtree(copy.parent, ignore_errors=True)
+                copy.parent.mkdir()
+                (shutil.copytree if example.is_dir() else shutil.copyfile)(example, copy)
+                path = copy / name if example.is_dir() else copy
+                path.write_bytes(content(path.read_bytes()))
+                _check_refused(form, what, open_local(copy, argument), condition, name)
+
+
+def _noise(data: bytes) -> bytes:
+    return np.random.default_rng(0).bytes(len(data))
+
+
+def _check_refused(
+    form: Format, what: str, checkpoint: Checkpoint, condition: Condition, name: str
+) -> None:
+    try:
+        load_checkpoint(form, checkpoint, condition)
+    except ValueError:
+        return
+    except Exception as error:
+        raise AssertionError(
+            f"{what} must refuse a damaged {name} with ValueError, but that raises "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    raise AssertionError(f"{what} must refuse a damaged {name}, but reads it.")
 
 
 def _sure_near_zero(x: Array) -> Array:

@@ -16,8 +16,9 @@ def inspect(model: str, as_json: bool):
     """
     with usage():
         from ..hub.models import describe
+        from ._load import load_formats
 
-        found = describe(model)
+        found = describe(model, load_formats())
     if as_json:
         from ._show import print_json
 

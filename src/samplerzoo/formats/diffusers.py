@@ -1,11 +1,9 @@
 """Models in diffusers' layout: a `UNet2DModel` and its scheduler in a folder."""
 
-import json
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -13,34 +11,150 @@ import jax.numpy as jnp
 
 from ..backbones import Guided, Labelled, Retimed, UNet, UNetConfig
 from ..core.model import DiffusionModel
+from ..schema import NAMES, TEXT, mapping, read_json, record, text
+from .format import (
+    Checkpoint,
+    Condition,
+    Format,
+    Parts,
+    Summary,
+    check_condition,
+    find_parts,
+    load_checkpoint,
+    open_local,
+)
 from .reading import Tensors, read_weights
 from .scheduling import Noise, read_scheduler
 from .weights import fill
 
-MAX_JSON = 2**24
 WEIGHTS = "diffusion_pytorch_model"
+PIPELINE = "model_index.json"
+SCHEDULERS = ("scheduler/scheduler_config.json", "scheduler_config.json")
+_INDEX = record({"weight_map": mapping(text(200, r"[\w-][\w.-]*"))})
+_CLASS = record({}, {"_class_name": TEXT})
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
-class Summary(NamedTuple):
-    """What a model is, from its configuration: `classes` is None for one without labels."""
+def find_weights(checkpoint: Checkpoint, folder: str = "") -> Parts | None:
+    """Find a network as diffusers saves one: its configuration and its weights.
 
-    architecture: str
-    parameters: int
-    shape: tuple[int, ...]
-    classes: int | None
-    schedule: str
-    steps: int
-    prediction: str
-    clip: tuple[float, float] | None
+    Args:
+        checkpoint: the files.
+        folder: that the network lies in, with a `/` at its end, or "".
 
+    Returns:
+        config.json, with the shards' index if there is one, and the weights: safetensors, their
+        shards, or PyTorch's `.bin`. None where these are not there.
 
-def inspect_config(config: Any, scheduler: Any) -> Summary:
-    """A model by the contents of config.json and scheduler_config.json, without its weights.
-
-    Raises ValueError for what is not supported.
+    Raises:
+        ValueError: where the shards' index is not one, or lists what is not there.
     """
-    unet, noise = _read_unet(config), read_scheduler(_mapping(scheduler, "scheduler_config.json"))
+    names, config = checkpoint.sizes, f"{folder}config.json"
+    single, index, old = (
+        f"{folder}{WEIGHTS}.{kind}" for kind in ("safetensors", "safetensors.index.json", "bin")
+    )
+    if config not in names:
+        return None
+    if single in names:
+        return Parts((config,), (single,))
+    if index in names:
+        listed = read_json(checkpoint.path(index), _INDEX)["weight_map"].values()
+        shards = tuple(sorted({f"{folder}{shard}" for shard in listed}))
+        if missing := [shard for shard in shards if shard not in names]:
+            raise ValueError(f"{index} lists {missing[0]}, which is not there.")
+        return Parts((config, index), shards)
+    return Parts((config,), (old,)) if old in names else None
+
+
+def class_name(checkpoint: Checkpoint, config: str) -> str:
+    """Tell which class of diffusers a configuration says it is of, "" where it does not say."""
+    return read_json(checkpoint.path(config), _CLASS).get("_class_name", "")
+
+
+def find_unet(checkpoint: Checkpoint) -> Parts | None:
+    """Find a `UNet2DModel` at the root or in `unet/`, and its scheduler."""
+    if "sampler.safetensors" in checkpoint.sizes:
+        raise ValueError("It is a sampler, not a model; `samplerzoo sample` takes it.")
+    network = find_weights(checkpoint) or find_weights(checkpoint, "unet/")
+    if network is None:
+        return None
+    if PIPELINE in checkpoint.sizes:
+        _check_pipeline(read_json(checkpoint.path(PIPELINE), NAMES))
+    if (name := class_name(checkpoint, network.small[0])) not in ("", "UNet2DModel"):
+        raise ValueError(f"The network is a {name[:80]}; supported is UNet2DModel.")
+    scheduler = next((name for name in SCHEDULERS if name in checkpoint.sizes), None)
+    if scheduler is None:
+        raise ValueError("There is no scheduler_config.json, so its noise is not known.")
+    return Parts((network.small[0], scheduler, *network.small[1:]), network.weights)
+
+
+def summarise_unet(checkpoint: Checkpoint) -> Summary:
+    """Describe a `UNet2DModel` by its configurations."""
+    config, scheduler, *_ = find_parts(UNET2D, checkpoint).small
+    return inspect_config(
+        read_json(checkpoint.path(config), NAMES), read_json(checkpoint.path(scheduler), NAMES)
+    )
+
+
+def read_unet(checkpoint: Checkpoint, condition: Condition) -> DiffusionModel:
+    """Make the model of a `UNet2DModel` and its scheduler."""
+    small, weights = find_parts(UNET2D, checkpoint)
+    config = _read_config(read_json(checkpoint.path(small[0]), NAMES))
+    noise = read_scheduler(read_json(checkpoint.path(small[1]), NAMES))
+    check_condition(config.num_class_embeds, condition)
+    state = {_new_name(name): a for name, a in read_shards(checkpoint, weights).items()}
+    try:
+        network = fill(_shapes(config), state)
+    except ValueError as error:
+        raise ValueError(
+            f"The weights of {checkpoint.name} do not fit its config.json. {error}"
+        ) from error
+    return assemble(network, noise, condition)
+
+
+def read_shards(checkpoint: Checkpoint, names: tuple[str, ...]) -> Tensors:
+    """Read all tensors of one or several files.
+
+    Raises:
+        ValueError: where a file cannot be read, or two have a tensor of one name.
+    """
+    found: Tensors = {}
+    for name in names:
+        shard = read_weights(checkpoint.path(name))
+        if twice := sorted(found.keys() & shard.keys()):
+            raise ValueError(f"Two files of {checkpoint.name} have a tensor {twice[0][:80]!r}.")
+        found |= shard
+    return found
+
+
+def load_diffusers(
+    folder: Path, label: int | None = None, guidance: float | None = None
+) -> DiffusionModel:
+    """Load the model in a folder as diffusers saves it, with its weights in float32.
+
+    The network is at the root or in `unet/`, the scheduler at the root or in `scheduler/`. Level
+    `t` of the schedule is the network's timestep `t - 1`.
+
+    Args:
+        folder: the path.
+        label: the class to sample; a class-conditional network needs it, see `Condition`.
+        guidance: the weight of classifier-free guidance, if any.
+
+    Raises:
+        ValueError: where the model is not whole or not supported.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder.")
+    return load_checkpoint(UNET2D, open_local(folder), Condition(label, guidance))
+
+
+def inspect_config(config: Mapping[str, Any], scheduler: Mapping[str, Any]) -> Summary:
+    """Describe a model by the contents of config.json and scheduler_config.json.
+
+    Raises:
+        ValueError: where it is not supported.
+    """
+    unet, noise = _read_config(config), read_scheduler(scheduler)
     arrays = jax.tree.leaves(_shapes(unet))
     how = "trained_betas" if scheduler.get("trained_betas") else scheduler.get("beta_schedule")
     return Summary(
@@ -53,57 +167,6 @@ def inspect_config(config: Any, scheduler: Any) -> Summary:
         noise.prediction,
         noise.clip,
     )
-
-
-class Condition(NamedTuple):
-    """What a class-conditional model is asked for: a class, and how strongly.
-
-    With guidance `w` the estimate is `null + w * (labelled - null)`, at twice the network
-    evaluations; the last label of the network stands for no class.
-    """
-
-    label: int | None = None
-    guidance: float | None = None
-
-
-def load_diffusers(
-    folder: Path, label: int | None = None, guidance: float | None = None
-) -> DiffusionModel:
-    """The model in a folder as diffusers saves it, with its weights in float32.
-
-    The network is at the root or in `unet/`, the scheduler at the root or in `scheduler/`. A
-    class-conditional network needs a label, see `Condition`. Level `t` of the schedule is the
-    network's timestep `t - 1`. Raises ValueError for a model that is not whole or not supported.
-    """
-    _check_pipeline(folder)
-    root = _first(folder, ("config.json", "unet/config.json")).parent
-    scheduler = _first(folder, ("scheduler/scheduler_config.json", "scheduler_config.json"))
-    config = _read_unet(read_json(root / "config.json"))
-    noise = read_scheduler(_mapping(read_json(scheduler), scheduler.name))
-    condition = Condition(label, guidance)
-    check_condition(config.num_class_embeds, condition)
-    state = {_new_name(name): tensor for name, tensor in _read_state(root).items()}
-    try:
-        network = fill(_shapes(config), state)
-    except ValueError as error:
-        raise ValueError(f"The weights in {root} do not fit its config.json. {error}") from error
-    return assemble(network, noise, condition)
-
-
-def check_condition(classes: int | None, condition: Condition) -> None:
-    """Raise ValueError where a label is missing, is not asked for, or is none of the classes."""
-    label, guidance = condition
-    if classes is None:
-        if condition != Condition():
-            raise ValueError(
-                f"The label is {label}, the guidance {guidance}; this model has no classes."
-            )
-        return
-    most = classes - 1 if guidance is None else classes - 2  # the last one stands for no class
-    if label is None or not 0 <= label <= most:
-        raise ValueError(
-            f"The label is {label}; this class-conditional model needs one from 0 to {most}."
-        )
 
 
 def assemble(
@@ -121,26 +184,7 @@ def assemble(
     return DiffusionModel(retimed, noise.schedule, shape, *noise[1:], passes=passes)
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises ValueError, naming the file, where it is none."""
-    try:
-        if path.stat().st_size > MAX_JSON:
-            raise ValueError(f"it is larger than {MAX_JSON} bytes")
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be read as JSON: {str(error).rstrip('.')}.") from error
-
-
-def _mapping(content: Any, name: str) -> Mapping[str, Any]:
-    if not isinstance(content, dict):
-        raise ValueError(f"{name} must hold names with values, not a {type(content).__name__}.")
-    return content
-
-
-def _read_unet(content: Any) -> UNetConfig:
-    config = _mapping(content, "config.json")
-    if (name := config.get("_class_name", "UNet2DModel")) != "UNet2DModel":
-        raise ValueError(f"The network is a {str(name)[:80]}; supported is UNet2DModel.")
+def _read_config(config: Mapping[str, Any]) -> UNetConfig:
     unet = UNetConfig.from_dict(config)
     if unet.class_embed_type is not None:
         raise ValueError(f"class_embed_type is {unet.class_embed_type!r}; supported is null.")
@@ -156,48 +200,14 @@ def _shapes(config: UNetConfig) -> UNet:
     return eqx.filter_eval_shape(UNet, config, key=jax.random.key(0))
 
 
-def _check_pipeline(folder: Path) -> None:
+def _check_pipeline(index: Mapping[str, Any]) -> None:
     """Raise ValueError for a pipeline with parts beside a network and a scheduler."""
-    if not (path := folder / "model_index.json").is_file():
-        return
-    parts = _mapping(read_json(path), path.name).items()
-    named = {name for name, value in parts if isinstance(value, list) and any(value)}
+    named = {name for name, value in index.items() if isinstance(value, list) and any(value)}
     if others := sorted(named - {"unet", "scheduler"}):
         raise ValueError(
-            f"{folder} is a pipeline with a part {others[0][:80]!r}; supported are pipelines of a "
-            "unet on pixels and a scheduler."
+            f"It is a pipeline with a part {others[0][:80]!r}; supported are pipelines of a unet "
+            "on pixels and a scheduler."
         )
-
-
-def _first(folder: Path, names: tuple[str, ...]) -> Path:
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    raise ValueError(
-        f"{folder} is not a model in diffusers' layout: it has no {' or '.join(names)}."
-    )
-
-
-def _read_state(root: Path) -> Tensors:
-    """All tensors of a folder: of one file, or of the shards that an index lists."""
-    if (path := root / f"{WEIGHTS}.safetensors").is_file():
-        return read_weights(path)
-    if (index := root / f"{WEIGHTS}.safetensors.index.json").is_file():
-        return _read_shards(root, _mapping(read_json(index), index.name).get("weight_map"))
-    if (path := root / f"{WEIGHTS}.bin").is_file():
-        return read_weights(path)
-    raise ValueError(f"{root} has no {WEIGHTS}.safetensors or .bin.")
-
-
-def _read_shards(root: Path, where: Any) -> Tensors:
-    where = _mapping(where, "weight_map")
-    files = set(map(str, where.values()))
-    if odd := sorted(name for name in files if not re.fullmatch(r"[\w-][\w.-]*", name)):
-        raise ValueError(f"The index of {root} lists {odd[0][:80]!r}, which is no file beside it.")
-    shards = {name: read_weights(root / name) for name in sorted(files)}
-    if {t: n for n, shard in shards.items() for t in shard} != where:
-        raise ValueError(f"The index of {root} is not that of its shards.")
-    return {name: tensor for shard in shards.values() for name, tensor in shard.items()}
 
 
 def _new_name(name: str) -> str:
@@ -206,3 +216,14 @@ def _new_name(name: str) -> str:
     if "attentions" in parts and len(parts) > 1:
         parts[-2] = _OLD_ATTENTION.get(parts[-2], parts[-2])
     return ".".join(parts)
+
+
+UNET2D = Format(
+    layout=(
+        "a folder of diffusers' with a UNet2DModel: config.json and scheduler_config.json, with "
+        f"{WEIGHTS}.safetensors or .bin"
+    ),
+    find=find_unet,
+    summarise=summarise_unet,
+    read=read_unet,
+)

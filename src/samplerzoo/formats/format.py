@@ -79,6 +79,9 @@ class Condition(NamedTuple):
     guidance: float | None = None
 
 
+UNCONDITIONAL = Condition()
+
+
 @dataclass(frozen=True)
 class Format:
     """A model format: pure functions, and what its names look like.
@@ -93,7 +96,7 @@ class Format:
             beside them is enough. Raises ValueError where it is not supported.
         read: makes the model, with weights in float32. No code of the checkpoint is run. Raises
             ValueError where it is not whole, not supported, or hostile.
-        argument: what stands before the path in a name, such as "PRESET" in
+        argument: what stands before the path in a name, in capitals, such as "PRESET" in
             `openai:PRESET:PATH`; "" for nothing. A format with an argument is never found by its
             files alone.
         has_path: whether its names end in a path or `hf:owner/name`. Without, everything behind
@@ -176,6 +179,28 @@ def find_parts(form: Format, checkpoint: Checkpoint) -> Parts:
     return parts
 
 
+def load_checkpoint(
+    form: Format, checkpoint: Checkpoint, condition: Condition = UNCONDITIONAL
+) -> DiffusionModel:
+    """Make the model of a checkpoint, after it is known to be supported.
+
+    Args:
+        form: the checkpoint's format.
+        checkpoint: the files; weights are asked for last.
+        condition: what a class-conditional model is asked for.
+
+    Raises:
+        ValueError: with the checkpoint's name, where it is not of the format, not supported, not
+            whole, or does not take the condition.
+    """
+    try:
+        find_parts(form, checkpoint)
+        check_condition(form.summarise(checkpoint).classes, condition)
+    except ValueError as error:
+        raise ValueError(f"{checkpoint.name} is not supported. {error}") from error
+    return form.read(checkpoint, condition)
+
+
 def check_condition(classes: int | None, condition: Condition) -> None:
     """Check that a model takes what it is asked for.
 
@@ -188,7 +213,7 @@ def check_condition(classes: int | None, condition: Condition) -> None:
     """
     label, guidance = condition
     if classes is None:
-        if condition != Condition():
+        if condition != UNCONDITIONAL:
             raise ValueError(
                 f"The label is {label}, the guidance {guidance}; this model has no classes."
             )

@@ -3,6 +3,7 @@
 Both build one architecture (Nichol and Dhariwal 2021; Dhariwal and Nichol 2021).
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,16 @@ import numpy as np
 
 from ..backbones import UNet
 from ..core.model import DiffusionModel
-from .diffusers import Condition, assemble, check_condition
+from .diffusers import assemble
+from .format import (
+    Checkpoint,
+    Condition,
+    Format,
+    Parts,
+    Summary,
+    check_condition,
+    find_parts,
+)
 from .openai_flags import Flags, read_flags
 from .reading import Tensors, read_weights
 from .weights import fill
@@ -25,24 +35,68 @@ def load_openai(
     label: int | None = None,
     guidance: float | None = None,
 ) -> DiffusionModel:
-    """A model from a `.pt` file, given the name of a preset or the flags it was trained with.
+    """Load a model from a `.pt` file. Level `t` of the schedule is the network's timestep `t - 1`.
 
-    A class-conditional network needs a label, see `Condition`. Level `t` of the schedule is the
-    network's timestep `t - 1`. Raises ValueError for flags that are not known or do not fit the
-    file.
+    Args:
+        path: of the file.
+        flags: the name of one of `PRESETS`, or the flags it was trained with.
+        label: the class to sample; a class-conditional network needs it, see `Condition`.
+        guidance: the weight of classifier-free guidance, if any.
+
+    Raises:
+        ValueError: where flags are not known, or do not fit the file.
     """
-    said = read_flags(flags)
-    config = said.unet()
-    condition = Condition(label, guidance)
+    return _read(path, read_flags(flags), Condition(label, guidance))
+
+
+def _find(checkpoint: Checkpoint) -> Parts | None:
+    read_flags(checkpoint.argument)
+    names = tuple(checkpoint.sizes)
+    weights = names if len(names) == 1 else tuple(n for n in names if n.endswith(".pt"))
+    return Parts((), weights) if len(weights) == 1 else None
+
+
+def _summarise(checkpoint: Checkpoint) -> Summary:
+    flags = read_flags(checkpoint.argument)
+    unet, noise = flags.unet(), flags.noise()
+    arrays = jax.tree.leaves(eqx.filter_eval_shape(UNet, unet, key=jax.random.key(0)))
+    return Summary(
+        architecture="UNet of guided-diffusion",
+        parameters=sum(math.prod(array.shape) for array in arrays),
+        shape=(*unet.size(), unet.in_channels),
+        classes=unet.num_class_embeds,
+        schedule=flags.noise_schedule,
+        steps=flags.diffusion_steps,
+        prediction=noise.prediction,
+        clip=noise.clip,
+    )
+
+
+def _read(path: Path, flags: Flags, condition: Condition) -> DiffusionModel:
+    config = flags.unet()
     check_condition(config.num_class_embeds, condition)
     state = read_weights(path)
     try:
         shapes = eqx.filter_eval_shape(UNet, config, key=jax.random.key(0))
-        network = fill(shapes, rearrange(state, said))
+        network = fill(shapes, rearrange(state, flags))
     except ValueError as error:
         raise ValueError(f"{path} does not fit the flags. {error}") from error
-    scale = 1000 / said.diffusion_steps if said.rescale_timesteps else 1.0
-    return assemble(network, said.noise(), condition, scale)
+    scale = 1000 / flags.diffusion_steps if flags.rescale_timesteps else 1.0
+    return assemble(network, flags.noise(), condition, scale)
+
+
+def _read_preset(checkpoint: Checkpoint, condition: Condition) -> DiffusionModel:
+    (weights,) = find_parts(OPENAI, checkpoint).weights
+    return _read(checkpoint.path(weights), read_flags(checkpoint.argument), condition)
+
+
+OPENAI = Format(
+    layout="a .pt file of OpenAI's improved-diffusion or guided-diffusion",
+    argument="PRESET",
+    find=_find,
+    summarise=_summarise,
+    read=_read_preset,
+)
 
 
 def rearrange(state: Tensors, flags: Flags) -> Tensors:

@@ -69,6 +69,20 @@ def cached(reference: Reference, names: Sequence[str]) -> dict[str, Path]:
     return {n: Path(path) for n, path in found.items() if isinstance(path, str)}
 
 
+def cached_files(reference: Reference) -> dict[str, Path]:
+    """Find all files of a commit that are in the cache, by name; makes no request."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    name, revision = reference
+    try:
+        folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return {}
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path for path in files}
+
+
 def folder_of(files: dict[str, Path]) -> Path:
     """The folder, named by its commit, that fetched files of one repository lie in."""
     name, path = next(iter(files.items()))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ..features import Inception, ViT
 from ..files import write_tensors
 from ..formats import read_weights
-from ..formats.diffusers import read_json
+from ..schema import NAMES, read_json
 from .download import cached, check, download, listing, pin
 from .reference import Reference
 
@@ -47,7 +47,7 @@ def fetch_transformer(repository: str, rounding: bool = False) -> ViT:
     config, weights = _layout(repository)
     check(weights)
     try:
-        return ViT.from_tensors(read_json(config), read_weights(weights), rounding)
+        return ViT.from_tensors(read_json(config, NAMES), read_weights(weights), rounding)
     except ValueError as error:
         raise ValueError(f"hf:{repository} cannot be used for features. {error}") from error
 

@@ -1,207 +1,210 @@
-"""Models in diffusers' layout, on the Hub or in a local folder."""
+"""Models of any format, on the Hub or in a local folder or file."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import safetensors
 
 from ..core.model import DiffusionModel
-from ..formats import Condition, Summary, inspect_config, load_diffusers
-from ..formats.diffusers import check_condition, read_json
-from .download import Listing, cached, check, download, folder_of, listing, pin
+from ..formats import (
+    UNCONDITIONAL,
+    UNET2D,
+    Checkpoint,
+    Condition,
+    Format,
+    find_parts,
+    load_checkpoint,
+    open_local,
+    recognise,
+)
+from .download import Listing, cached, cached_files, check, download, listing, pin
 from .errors import explained
 from .reference import PREFIX, Reference, parse
 
-# A network lies at the root of a repository or is a pipeline's part; safetensors come first.
-_NETWORKS = [(unet, kind) for unet in ("", "unet/") for kind in ("safetensors", "bin")]
-_WEIGHTS = {f"{unet}diffusion_pytorch_model.{kind}": unet for unet, kind in _NETWORKS}
-_SCHEDULERS = ("scheduler/scheduler_config.json", "scheduler_config.json")
-_PIPELINE = "model_index.json"
-CONFIGS = ("config.json", "unet/config.json", *_SCHEDULERS, _PIPELINE)
-
-
-class Files(NamedTuple):
-    """The files that make a model, by their names in a repository or folder."""
-
-    config: str
-    scheduler: str
-    weights: str
-
-
-def plan(names: Iterable[str]) -> Files:
-    """Those of the files that make a model. Raises ValueError where they make none."""
-    names = set(names)
-    if "sampler.safetensors" in names:
-        raise ValueError("It is a sampler, not a model; `samplerzoo sample` takes it.")
-    parts = {name.split("/")[0] for name in names if name.count("/") == 1 and "config" in name}
-    if _PIPELINE in names and (others := sorted(parts - {"unet", "scheduler"})):
-        raise ValueError(
-            f"It is a pipeline with a part {others[0]!r}; supported are pipelines of a unet on "
-            "pixels and a scheduler."
-        )
-    networks = ((f"{unet}config.json", weights) for weights, unet in _WEIGHTS.items())
-    network = next((pair for pair in networks if names.issuperset(pair)), None)
-    scheduler = next((name for name in _SCHEDULERS if name in names), None)
-    if network is None or scheduler is None:
-        lacking = (
-            "config.json with diffusion_pytorch_model.safetensors or .bin"
-            if network is None
-            else "scheduler_config.json"
-        )
-        raise ValueError(f"It is not in diffusers' layout: there is no {lacking}.")
-    return Files(network[0], scheduler, network[1])
+Formats = Mapping[str, Format]
+# Of these, the first that a repository has is fetched to remember the commit of a branch.
+CONFIGS = ("config.json", "unet/config.json", "model_index.json", "README.md")
 
 
 def pin_model(reference: Reference) -> Reference:
-    """The same at the commit that its branch or tag stands for; without network, the last seen."""
+    """Return the same at the commit that its branch or tag stands for; without network, the last
+    that was seen."""
     return pin(reference, CONFIGS)
 
 
 def load_model(
     name: str, label: int | None = None, guidance: float | None = None
 ) -> DiffusionModel:
-    """The model that `hf:owner/name`, `hf:owner/name@revision` or the path of a folder stands for.
+    """Load a `UNet2DModel` of `hf:owner/name[@revision]` or of a folder; see `read_model`.
 
-    A class-conditional model needs the `label` of the class to sample, and takes a weight of
-    classifier-free guidance if its last label stands for no class. Raises ValueError for a model
-    that is not there or not supported, ConnectionError where the Hub is out of reach or a file
-    arrives damaged.
+    Args:
+        name: the repository, or the path of the folder.
+        label: the class to sample, of a class-conditional model.
+        guidance: the weight of classifier-free guidance.
     """
-    condition, on_hub = Condition(label, guidance), name.startswith(PREFIX)
-    folder = fetch_model(parse(name), condition) if on_hub else Path(name)
-    return load_diffusers(folder, label, guidance)
+    return read_model(name, {"unet2d": UNET2D}, Condition(label, guidance))
 
 
-def fetch_model(reference: Reference, condition: Condition) -> Path:
-    """The folder of the cache with a model; no request for a commit that is there.
+def read_model(
+    place: str, formats: Formats, condition: Condition = UNCONDITIONAL, argument: str = ""
+) -> DiffusionModel:
+    """Read the model of a repository, a folder or a file.
 
-    Weights are fetched last, and only of a model that is supported. Raises ValueError for others.
+    Of a commit whose files are in the cache there is no request. Weights are fetched last, and
+    only of a model that is supported.
+
+    Args:
+        place: `hf:owner/name[@revision]`, or a path.
+        formats: those that it may be of, by name.
+        condition: what a class-conditional model is asked for.
+        argument: what stood before the place in the model's name.
+
+    Raises:
+        ValueError: where there is no model, or one that is not supported.
+        ConnectionError: where the Hub is out of reach, or a file arrives damaged.
     """
-    reference = pin_model(reference)
-    found = cached(reference, (*CONFIGS, *_WEIGHTS))
+    if not place.startswith(PREFIX):
+        name, checkpoint = _recognised(formats, open_local(Path(place), argument))
+        return load_checkpoint(formats[name], checkpoint, condition)
+    reference = pin_model(parse(place))
     try:
-        files = plan(found)
+        name, checkpoint = _recognised(formats, _in_cache(reference, argument))
     except ValueError:
-        files, found = _fetch(reference, condition)
-    check(found[files.weights])
-    return folder_of(found)
+        name, checkpoint = _recognised(formats, _on_hub(listing(reference), argument))
+    return load_checkpoint(formats[name], checkpoint, condition)
 
 
-def _fetch(reference: Reference, condition: Condition) -> tuple[Files, dict[str, Path]]:
-    sizes = listing(reference).sizes
-    with _unsupported(reference):
-        files = plan(sizes)
-    found = {name: download(reference, name) for name in CONFIGS if name in sizes}
-    with _unsupported(reference):
-        summary = summarise(found[files.config], found[files.scheduler])
-        check_condition(summary.classes, condition)
-    return files, found | {files.weights: download(reference, files.weights)}
-
-
-@contextmanager
-def _unsupported(reference: Reference) -> Iterator[None]:
+def _recognised(formats: Formats, checkpoint: Checkpoint) -> tuple[str, Checkpoint]:
+    """The format of a checkpoint, which is the only one where one was asked for."""
     try:
-        yield
+        return _choose(formats, checkpoint), checkpoint
     except ValueError as error:
-        raise ValueError(f"{reference} is not supported. {error}") from error
+        raise ValueError(f"{checkpoint.name} is not supported. {error}") from error
 
 
-def summarise(config: Path, scheduler: Path) -> Summary:
-    """A model by its two configurations. Raises ValueError where it is not supported."""
-    return inspect_config(read_json(config), read_json(scheduler))
+def _choose(formats: Formats, checkpoint: Checkpoint) -> str:
+    if len(formats) > 1:
+        return recognise(formats, checkpoint)
+    (name,) = formats
+    find_parts(formats[name], checkpoint)
+    return name
+
+
+def _on_hub(found: Listing, argument: str) -> Checkpoint:
+    """What the Hub has of a commit; files are fetched when their paths are asked for."""
+
+    def path(name: str) -> Path:
+        fetched = download(found.reference, name)
+        check(fetched)
+        return fetched
+
+    return Checkpoint(str(found.reference), found.sizes, path, argument)
+
+
+def _in_cache(reference: Reference, argument: str) -> Checkpoint:
+    """What the cache has of a commit; no request is made."""
+    files = cached_files(reference)
+
+    def path(name: str) -> Path:
+        check(files[name])
+        return files[name]
+
+    sizes = {name: file.stat().st_size for name, file in files.items()}
+    return Checkpoint(str(reference), sizes, path, argument)
 
 
 class _Place(NamedTuple):
-    """A model's files, wherever they are: their sizes, a way to one, and one's header."""
+    """A checkpoint, with what is told of it beside its files."""
 
-    name: str
-    revision: str | None
-    sizes: dict[str, int]
+    checkpoint: Checkpoint
+    reference: Reference | None
     card: dict[str, Any]
-    get: Callable[[str], Path]
-    numbers: Callable[[str], int | None]
 
 
-def describe(name: str) -> dict[str, Any]:
-    """What `hf:owner/name` or a local folder holds, from configurations and headers alone.
+def describe(place: str, formats: Formats, argument: str = "") -> dict[str, Any]:
+    """Describe what a repository, a folder or a file holds, from configurations and headers.
 
-    Raises ValueError or ConnectionError where it cannot be looked into; a model that is not
-    supported is described as such.
+    Args:
+        place: `hf:owner/name[@revision]`, or a path.
+        formats: those that it may be of, by name.
+        argument: what stood before the place in the model's name.
+
+    Returns:
+        Names with values, in the order in which they are shown. A model that is not supported is
+        described as such, with a `reason`.
+
+    Raises:
+        ValueError: where it cannot be looked into.
+        ConnectionError: where the Hub is out of reach.
     """
-    place = _on_hub(parse(name)) if name.startswith(PREFIX) else _local(Path(name))
+    found = _remote(parse(place), argument) if place.startswith(PREFIX) else _local(place, argument)
+    checkpoint = found.checkpoint
     about = {
-        "model": place.name,
-        "revision": place.revision,
-        "licence": place.card.get("license"),
+        "model": checkpoint.name,
+        "revision": found.reference and found.reference.revision,
+        "licence": found.card.get("license"),
         "supported": False,
     }
     try:
-        files = plan(place.sizes)
+        name = _choose(formats, checkpoint)
     except ValueError as error:
         return about | {"reason": str(error)}
-    size = {"file": files.weights, "bytes": place.sizes[files.weights]}
-    configs = place.get(files.config), place.get(files.scheduler)
+    weights = find_parts(formats[name], checkpoint).weights
+    size = {
+        "format": name,
+        "file": ", ".join(weights),
+        "bytes": sum(checkpoint.sizes[file] for file in weights),
+    }
     try:
-        summary = summarise(*configs)
+        summary = formats[name].summarise(checkpoint)
     except ValueError as error:
         return about | {"reason": str(error)} | size
     about |= summary._asdict() | size
-    held = place.numbers(files.weights)
-    if held not in (None, summary.parameters):
-        why = f"The file holds {held:,} numbers, the architecture {summary.parameters:,}."
+    held = [_count(found, file) for file in weights]
+    if None not in held and sum(filter(None, held)) != summary.parameters:
+        total = sum(filter(None, held))
+        why = f"The file holds {total:,} numbers, the architecture {summary.parameters:,}."
         return about | {"reason": why}
     return about | {"supported": True}
 
 
-def _on_hub(reference: Reference) -> _Place:
+def _remote(reference: Reference, argument: str) -> _Place:
     try:
         found = listing(reference)
+        return _Place(_on_hub(found, argument), found.reference, found.card)
     except ConnectionError:
-        files = cached(reference, (*CONFIGS, *_WEIGHTS))
-        if not _WEIGHTS.keys() & files.keys():
+        kept = pin_model(reference)
+        checkpoint = _in_cache(kept, argument)
+        if not checkpoint.sizes:
             raise
-        commit = Reference(reference.repository, folder_of(files).name)
-        sizes = {name: path.stat().st_size for name, path in files.items()}
-        found = Listing(commit, sizes, card={}, private=False)
-    at = found.reference
-    return _Place(
-        str(at), at.revision, found.sizes, found.card,
-        lambda name: download(at, name),
-        lambda name: _count_remote(at, name),
-    )  # fmt: skip
+        return _Place(checkpoint, kept, {})
 
 
-def _local(folder: Path) -> _Place:
+def _local(place: str, argument: str) -> _Place:
     from huggingface_hub import metadata_load
 
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is no folder; give one, or hf:owner/name.")
-    paths = [path for depth in ("*", "*/*") for path in folder.glob(depth) if path.is_file()]
-    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
-    card = metadata_load(folder / "README.md") if "README.md" in sizes else None
-    return _Place(
-        str(folder), None, sizes, card or {},
-        lambda name: folder / name,
-        lambda name: _count_local(folder / name),
-    )  # fmt: skip
+    checkpoint = open_local(Path(place), argument)
+    card = "README.md" in checkpoint.sizes and metadata_load(checkpoint.path("README.md"))
+    return _Place(checkpoint, None, card or {})
 
 
-def _count_remote(reference: Reference, name: str) -> int | None:
+def _count(place: _Place, name: str) -> int | None:
     """How many numbers a safetensors file holds, from its header; None of other files."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import SafetensorsParsingError
 
     if not name.endswith(".safetensors"):
         return None
-    if file := cached(reference, [name]):
+    if place.reference is None:
+        return _count_local(place.checkpoint.path(name))
+    if file := cached(place.reference, [name]):
         return _count_local(file[name])
     try:
-        with explained(reference):
+        with explained(place.reference):
             header = HfApi().parse_safetensors_file_metadata(
-                reference.repository, name, revision=reference.revision
+                place.reference.repository, name, revision=place.reference.revision
             )
     except SafetensorsParsingError:
         return 0
@@ -209,8 +212,6 @@ def _count_remote(reference: Reference, name: str) -> int | None:
 
 
 def _count_local(path: Path) -> int | None:
-    if path.suffix != ".safetensors":
-        return None
     try:
         with safetensors.safe_open(path, "numpy") as file:
             return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
