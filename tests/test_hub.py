@@ -265,7 +265,7 @@ def test_errors_are_sentences(done, hub, machine):
     cases = [
         (["inspect", "hf:name"], 2, ["hf:owner/name@revision"]),
         ([*use, BASE], 2, ["no folder", BASE, "hf:owner/name"]),
-        (["inspect", "no/folder"], 2, ["no/folder is no folder"]),
+        (["inspect", "no/folder"], 2, ["no/folder is neither a folder nor a file"]),
         (["inspect", "hf:no/where"], 2, ["There is no", "no/where", "hf auth login"]),
         (["inspect", f"hf:{PUSHED}"], 2, ["There is no", "private"]),
         (["inspect", f"hf:{BASE}@v9"], 2, [BASE, "no revision 'v9'"]),

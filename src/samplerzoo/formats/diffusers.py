@@ -1,6 +1,7 @@
 """Models in diffusers' layout: a `UNet2DModel` and its scheduler in a folder."""
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def find_unet(checkpoint: Checkpoint) -> Parts | None:
     if network is None:
         return None
     if PIPELINE in checkpoint.sizes:
-        _check_pipeline(read_json(checkpoint.path(PIPELINE), NAMES))
+        _check_pipeline(checkpoint)
     if (name := class_name(checkpoint, network.small[0])) not in ("", "UNet2DModel"):
         raise ValueError(f"The network is a {name[:80]}; supported is UNet2DModel.")
     scheduler = next((name for name in SCHEDULERS if name in checkpoint.sizes), None)
@@ -200,10 +201,12 @@ def _shapes(config: UNetConfig) -> UNet:
     return eqx.filter_eval_shape(UNet, config, key=jax.random.key(0))
 
 
-def _check_pipeline(index: Mapping[str, Any]) -> None:
+def _check_pipeline(checkpoint: Checkpoint) -> None:
     """Raise ValueError for a pipeline with parts beside a network and a scheduler."""
+    index = read_json(checkpoint.path(PIPELINE), NAMES)
     named = {name for name, value in index.items() if isinstance(value, list) and any(value)}
-    if others := sorted(named - {"unet", "scheduler"}):
+    folders = {name.split("/")[0] for name in checkpoint.sizes if re.search("/.*config", name)}
+    if others := sorted((named | folders) - {"unet", "scheduler"}):
         raise ValueError(
             f"It is a pipeline with a part {others[0][:80]!r}; supported are pipelines of a unet "
             "on pixels and a scheduler."
