@@ -17,8 +17,12 @@ import extractors
 from samplerzoo.core.compiling import jit
 from samplerzoo.features import (
     Inception,
+    MLPClassifier,
+    Pixels,
     ViT,
     apply,
+    as_extractor,
+    check_extractor,
     extract,
     extract_batches,
     extraction,
@@ -26,6 +30,7 @@ from samplerzoo.features import (
 )
 from samplerzoo.features.inception import POOLS
 from samplerzoo.features.resizing import INCEPTION, resize, standardised, weights
+from samplerzoo.references import fingerprint
 from samplerzoo.registry import entries, load
 from samplerzoo.testing import check_features
 
@@ -152,7 +157,7 @@ def test_vision_transformers():
         assert found.shape == (width,)
     np.testing.assert_allclose(jnp.linalg.norm(found), 1, rtol=1e-6)
     assert phi.preprocessing.size == 32
-    assert ViT.from_tensors(config, extractors.vit_tensors(config), rounding=True).rounding
+    assert phi.rounded().rounding
 
 
 @pytest.mark.parametrize(
@@ -185,7 +190,7 @@ def test_cifar_resnets(tmp_path):
     check_features(eqx.filter_jit(phi), (8, 8, 3))
     x = as_sample(pixels(8, 8, 3) + np.float32(0.4))
     assert phi.head(phi(x)).shape == (4,)
-    rounded = load_cifar_resnet(tmp_path / "net.safetensors", rounding=True)
+    rounded = load_cifar_resnet(tmp_path / "net.safetensors").rounded()
     np.testing.assert_allclose(rounded(x), phi(as_sample(pixels(8, 8, 3))), rtol=1e-5, atol=1e-5)
 
 
@@ -297,10 +302,42 @@ def test_features_of_images_on_disk(small_budget):
     assert parts == [5, 5, 5, 5, 3]
 
 
-def test_built_in_extractors_from_the_hub_take_rounding():
+def test_built_in_extractors_from_the_hub_are_factories():
     names = {"inception", "inception-pytorch-fid", "inception-clean-fid", "dinov2-small",
              "dinov2-base", "clip"}  # fmt: skip
     assert names <= set(entries("features"))
     for name in names:
-        parameters = inspect.signature(load("features", name)).parameters.values()
-        assert [(p.name, p.default) for p in parameters] == [("rounding", False)]
+        inspect.signature(load("features", name)).bind()
+
+
+def test_a_function_of_one_sample_is_an_extractor():
+    """It has no head, is read as it is, and has the fingerprint that it has by itself."""
+    phi = as_extractor(wide)
+    x = jnp.asarray(SAMPLES[0])
+    np.testing.assert_array_equal(phi(x), wide(x))
+    assert phi.head is None
+    assert phi.rounded() is phi
+    assert as_extractor(phi) is phi
+    assert fingerprint(phi, x.shape) == fingerprint(wide, x.shape)
+    check_features(phi, x.shape)
+
+
+def test_extractors_say_their_head_and_how_they_round():
+    phi = MLPClassifier(12, 8, 3, 5, key=jax.random.key(0))
+    check_features(phi, (3, 4))
+    assert phi.head(phi(jnp.asarray(SAMPLES[0]))).shape == (3,)
+    assert phi.rounded() is phi
+    assert Pixels().head is None
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (lambda: wide, r"cannot take a sample of shape \(3, 4\).*MODULE:NAME\(\) stands for"),
+        (lambda x: x, r"must map a sample to a vector; it returns shape \(3, 4\)\. A function of"),
+        (lambda x: {"a": x}, "it returns a dict. A function of one sample is needed"),
+    ],
+)
+def test_what_is_no_extractor_is_told_how_to_be_one(found, words):
+    with pytest.raises(ValueError, match=f"^The features {words}"):
+        check_extractor(found, (3, 4), "The features")

@@ -68,7 +68,7 @@ def apply(phi, images: np.ndarray):
 def test_inception_is_torch_fidelitys(fidelity):
     """Features and unbiased logits, relative to the largest."""
     theirs, tensors = fidelity
-    phi = Inception.from_tensors(tensors, "torch-fidelity", rounding=True)
+    phi = Inception.from_tensors(tensors, "torch-fidelity").rounded()
     ours = apply(phi, IMAGES[32])
     assert 0.1 < np.std(theirs["features"]) < 10
     near = lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())  # noqa: E731
@@ -135,7 +135,7 @@ def test_vision_transformers_are_transformers(name, tmp_path):
     network.save_pretrained(tmp_path)
     tensors, _ = read_tensors(tmp_path / "model.safetensors")
     config = json.loads((tmp_path / "config.json").read_text())
-    phi = ViT.from_tensors(config, tensors, rounding=True)
+    phi = ViT.from_tensors(config, tensors).rounded()
     ours = apply(phi, IMAGES[32])
     samples = jnp.asarray(IMAGES[32], jnp.float32) / 127.5 - 1
     inputs = np.stack([phi.preprocessing(x, rounding=True) for x in samples])

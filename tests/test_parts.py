@@ -29,7 +29,7 @@ class Factory:
 OWN = (
     "--model=python:toys:loud_model",
     "--data=python:toys:cached_data",
-    "--features=python:toys:Factory.features",
+    "--features=python:toys:Factory.features()",
     "--report-features=python:toys:other_features",
 )
 FAMILY = """

@@ -43,7 +43,11 @@ from .core.schedule import (
 )
 from .core.table import StepTable as StepTable
 from .data import Images as Images, read as read
-from .features import apply as apply, extract as extract
+from .features import (
+    AbstractExtractor as AbstractExtractor,
+    apply as apply,
+    extract as extract,
+)
 from .hub.models import load_model as load_model
 from .metrics import (
     FeatureSet as FeatureSet,

@@ -74,9 +74,10 @@ def _check_base(found: Any, base: type | None, what: str) -> None:
 
 
 def resolve(group: str, reference: str, base: type | None = None) -> Any:
-    """The object behind a registered name or behind `python:package.module:attribute`.
+    """Find the object behind a registered name or behind `python:package.module:attribute`.
 
-    Modules are also looked for in the current directory.
+    With `()` at its end, `python:package.module:attribute()` stands for what the attribute, called
+    without arguments, returns. Modules are also looked for in the current directory.
     """
     if not reference.startswith("python:"):
         return load(group, reference, base)
@@ -87,8 +88,9 @@ def resolve(group: str, reference: str, base: type | None = None) -> Any:
         sys.path.insert(0, "")
     try:
         found: Any = importlib.import_module(module)
-        for part in attribute.split("."):
+        for part in attribute.removesuffix("()").split("."):
             found = getattr(found, part)
+        found = found() if attribute.endswith("()") else found
     except (Exception, SystemExit) as error:
         raise RegistryError(f"{reference!r} does not load: {_brief(error)}") from error
     _check_base(found, base, f"The {GROUPS[group]} {reference!r}")

@@ -24,6 +24,7 @@ from .core.model import DiffusionModel
 from .core.schedule import EDM, AbstractSchedule, CosineVP, DiscreteVP, LinearVP, RectifiedFlow
 from .core.table import StepTable
 from .data import Images
+from .features import AbstractExtractor, as_extractor
 from .formats import (
     UNCONDITIONAL,
     Checkpoint,
@@ -164,8 +165,11 @@ def check_model(make: Callable[[], DiffusionModel]) -> None:
 def check_features(features: Callable[[Array], Array], shape: tuple[int, ...]) -> None:
     """Check the contract of `samplerzoo.features`: a differentiable map from a sample to a vector.
 
+    An AbstractExtractor maps the vector to logits with its head, if it has one, and the one that
+    reports use has the same width.
+
     Args:
-        features: The extractor, a callable.
+        features: The extractor: an AbstractExtractor, or a function of one sample.
         shape: The shape of one sample, (H, W, C).
 
     Raises:
@@ -176,6 +180,13 @@ def check_features(features: Callable[[Array], Array], shape: tuple[int, ...]) -
     slope = jax.grad(lambda sample: jnp.sum(features(sample)))(x)
     _rule(bool(jnp.all(jnp.isfinite(slope))), features, "must have a finite gradient")
     _rule(bool(jnp.any(slope != 0)), features, "must depend on the sample, differentiably")
+    phi, width = as_extractor(features), features(x).shape
+    rounded = phi.rounded()
+    _rule(isinstance(rounded, AbstractExtractor) and rounded(x).shape == width, features,
+          "must return an extractor of the same width from rounded()")  # fmt: skip
+    if phi.head is not None:
+        logits = phi.head(features(x))
+        _rule(jnp.ndim(logits) == 1, features, "must have a head from its vector to logits")
 
 
 def check_dataset(load: Callable[[], np.ndarray | Images | Bank]) -> None:

@@ -5,6 +5,7 @@ pixels: 64 features. Shortcuts have no parameters (option A). Each batch norm is
 convolution before it.
 """
 
+import dataclasses
 from itertools import count, takewhile
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from jaxtyping import Array, Float
 
 from ..backbones.layers import convolve, halve
 from ..files import read_tensors
+from .extractor import AbstractExtractor
 from .resizing import IMAGENET, LEVELS, round_to_levels
 from .tensors import Shapes, Tensors, check, fold, norm_shapes, single, without_counts
 
@@ -48,12 +50,8 @@ class Block(eqx.Module):
         return jax.nn.relu(h + x)
 
 
-class CifarResNet(eqx.Module):
-    """A CIFAR ResNet: 64 features of a sample in [-1, 1], and a head for its classes.
-
-    With `rounding`, samples are rounded to 8 bits first, as if written to images; that has no
-    gradient.
-    """
+class CifarResNet(AbstractExtractor):
+    """A CIFAR ResNet: 64 features of a sample in [-1, 1], and a head for its classes."""
 
     stem: Folded
     blocks: tuple[Block, ...]
@@ -62,7 +60,7 @@ class CifarResNet(eqx.Module):
     rounding: bool = eqx.field(static=True, default=False)
 
     @classmethod
-    def from_tensors(cls, tensors: Tensors, rounding: bool = False) -> "CifarResNet":
+    def from_tensors(cls, tensors: Tensors) -> "CifarResNet":
         """From a checkpoint's tensors; their names say how deep it is.
 
         Raises ValueError where a tensor is missing, left over or of another shape.
@@ -76,7 +74,6 @@ class CifarResNet(eqx.Module):
             tuple(Block(part(f"{name}.", 1), part(f"{name}.", 2)) for name in blocks),
             single(tensors["linear.weight"].T),
             single(tensors["linear.bias"]),
-            rounding,
         )
 
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "d"]:
@@ -89,12 +86,16 @@ class CifarResNet(eqx.Module):
             h = block(h)
         return jnp.mean(h, (0, 1))
 
+    def rounded(self) -> "CifarResNet":
+        """Return the same with samples rounded to 8 bits, as if written to images."""
+        return dataclasses.replace(self, rounding=True)
+
     def head(self, features: Float[Array, "d"]) -> Float[Array, "classes"]:
         """Unnormalised log-probabilities of the classes."""
         return features @ self.weight + self.bias
 
 
-def load_cifar_resnet(path: Path | str, rounding: bool = False) -> CifarResNet:
+def load_cifar_resnet(path: Path | str) -> CifarResNet:
     """A CIFAR ResNet from a safetensors file with the names of torchvision's layers.
 
     Raises ValueError, naming the file, where it is none.
@@ -105,7 +106,7 @@ def load_cifar_resnet(path: Path | str, rounding: bool = False) -> CifarResNet:
         )
     tensors, _ = read_tensors(Path(path))
     try:
-        return CifarResNet.from_tensors(tensors, rounding)
+        return CifarResNet.from_tensors(tensors)
     except ValueError as error:
         raise ValueError(f"{path} is not a CIFAR ResNet of He et al. {error}") from error
 

@@ -1,14 +1,14 @@
 """Small classifiers whose last-but-one activations are features."""
 
-import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
 from ..backbones import Conv, Dense
 from ..core.types import Key
+from .extractor import AbstractExtractor
 
 
-class ConvClassifier(eqx.Module):
+class ConvClassifier(AbstractExtractor):
     """Three convolutions with two poolings by averages, then one hidden layer."""
 
     convs: tuple[Conv, ...]
@@ -32,12 +32,15 @@ class ConvClassifier(eqx.Module):
                 x = x.reshape(x.shape[0] // 2, 2, x.shape[1] // 2, 2, -1).mean((1, 3))
         return jax.nn.silu(self.hidden(x.reshape(-1)))
 
+    def rounded(self) -> "ConvClassifier":
+        return self
+
     def logits(self, x: Float[Array, "H W C"]) -> Float[Array, "classes"]:
         """Unnormalised log-probabilities of the classes."""
         return self.head(self(x))
 
 
-class MLPClassifier(eqx.Module):
+class MLPClassifier(AbstractExtractor):
     """Two hidden layers on the flattened image."""
 
     first: Dense
@@ -53,6 +56,9 @@ class MLPClassifier(eqx.Module):
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "d"]:
         """The last-but-one activations."""
         return jax.nn.relu(self.hidden(jax.nn.relu(self.first(x.reshape(-1)))))
+
+    def rounded(self) -> "MLPClassifier":
+        return self
 
     def logits(self, x: Float[Array, "H W C"]) -> Float[Array, "classes"]:
         """Unnormalised log-probabilities of the classes."""

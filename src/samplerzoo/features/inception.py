@@ -4,6 +4,7 @@ It differs from torchvision's: average pools leave the padding out, the last blo
 and there are 1008 classes. Each batch norm is folded into the convolution before it.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -14,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..backbones.layers import convolve, halve
+from .extractor import AbstractExtractor
 from .inception_blocks import ARCHITECTURE, Conv, Pool, Step, convolutions, full_name
 from .resizing import INCEPTION, Preprocessing
 from .tensors import Shapes, Tensors, check, fold, norm_shapes, single, without_counts
@@ -22,12 +24,8 @@ EPS = 1e-3
 FEATURES, CLASSES = 2048, 1008
 
 
-class Inception(eqx.Module):
-    """FID's Inception-v3: 2048 features, and logits of 1008 classes for the Inception Score.
-
-    With `rounding`, samples are rounded to 8 bits first, as if written to images; that has no
-    gradient.
-    """
+class Inception(AbstractExtractor):
+    """FID's Inception-v3: 2048 features, and logits of 1008 classes for the Inception Score."""
 
     kernels: dict[str, Float[Array, "h w C D"]]
     biases: dict[str, Float[Array, "D"]]
@@ -36,9 +34,7 @@ class Inception(eqx.Module):
     rounding: bool = eqx.field(static=True, default=False)
 
     @classmethod
-    def from_tensors(
-        cls, tensors: Tensors, preprocessing: str = "torch-fidelity", rounding: bool = False
-    ) -> "Inception":
+    def from_tensors(cls, tensors: Tensors, preprocessing: str = "torch-fidelity") -> "Inception":
         """From the tensors of the published checkpoint.
 
         `preprocessing` is "torch-fidelity", "pytorch-fid" or "clean-fid". Raises ValueError where
@@ -53,7 +49,6 @@ class Inception(eqx.Module):
             {name: bias for name, (_, bias) in folded.items()},
             single(tensors["fc.weight"].T),
             INCEPTION[preprocessing],
-            rounding,
         )
 
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "d"]:
@@ -62,6 +57,10 @@ class Inception(eqx.Module):
         for name, step in ARCHITECTURE.items():
             h = self._run(name, h, step)
         return jnp.mean(h, (0, 1))
+
+    def rounded(self) -> "Inception":
+        """Return the same with samples rounded to 8 bits, as if written to images."""
+        return dataclasses.replace(self, rounding=True)
 
     def head(self, features: Float[Array, "d"]) -> Float[Array, "classes"]:
         """The logits without their bias, as the Inception Score is computed of."""

@@ -12,6 +12,7 @@ from ..backbones import Conv, Dense, GroupNorm
 from ..backbones.layers import activated, halve_by_mean
 from ..core.types import Key
 from ..files import from_tensors, read_tensors, to_tensors, write_tensors
+from .extractor import AbstractExtractor
 
 GROUPS = 8
 
@@ -46,7 +47,7 @@ class _Block(eqx.Module):
         return h + (x if self.shortcut is None else self.shortcut(x))
 
 
-class ResNetClassifier(eqx.Module):
+class ResNetClassifier(AbstractExtractor):
     """Stages of residual blocks, each after the first at half the resolution.
 
     The last-but-one activations are the means over the pixels of the last stage.
@@ -87,6 +88,9 @@ class ResNetClassifier(eqx.Module):
         for block in self.blocks:
             x = block(x)
         return jnp.mean(activated(jax.nn.silu, self.norm, x), (0, 1))
+
+    def rounded(self) -> "ResNetClassifier":
+        return self
 
     def logits(self, x: Float[Array, "H W C"]) -> Float[Array, "classes"]:
         """Unnormalised log-probabilities of the classes."""

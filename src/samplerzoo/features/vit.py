@@ -1,5 +1,6 @@
 """Vision transformers as feature extractors: DINOv2's, and the image tower of CLIP."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .extractor import AbstractExtractor
 from .resizing import Preprocessing, standardised, weights
 from .tensors import Tensors, check, single
 from .vit_layouts import Layout, ViTConfig, read_config, shapes
@@ -18,7 +20,6 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "gelu": partial(jax.nn.gelu, approximate=False),
     "quick_gelu": lambda x: x * jax.nn.sigmoid(1.702 * x),
 }
-Get = Callable[[str], np.ndarray]
 
 
 class LayerNorm(eqx.Module):
@@ -64,11 +65,10 @@ class Block(eqx.Module):
         return x + self.fc2(ACTIVATIONS[self.activation](self.fc1(self.norm2(x))))
 
 
-class ViT(eqx.Module):
+class ViT(AbstractExtractor):
     """The class token's features after the last norm; with a projection, on the unit sphere.
 
-    The scales that DINOv2 has after its layers are folded into them. With `rounding`, samples are
-    rounded to 8 bits first, as if written to images; that has no gradient.
+    The scales that DINOv2 has after its layers are folded into them.
     """
 
     patches: Linear
@@ -80,11 +80,10 @@ class ViT(eqx.Module):
     projection: Float[Array, "C d"] | None
     preprocessing: Preprocessing
     rounding: bool = eqx.field(static=True, default=False)
+    head: None = eqx.field(static=True, default=None)
 
     @classmethod
-    def from_tensors(
-        cls, config: Mapping[str, Any], tensors: Tensors, rounding: bool = False
-    ) -> "ViT":
+    def from_tensors(cls, config: Mapping[str, Any], tensors: Tensors) -> "ViT":
         """From the content of a config.json of transformers and its checkpoint's tensors.
 
         `model_type` is "dinov2", "clip" or "clip_vision_model"; a text tower is left out. Raises
@@ -94,7 +93,7 @@ class ViT(eqx.Module):
         layout, sizes = read_config(config)
         kept = {n: a for n, a in tensors.items() if not n.startswith(layout.ignored)}
         check(kept, shapes(layout, sizes))
-        return _assemble(layout, sizes, kept, rounding)
+        return _assemble(layout, sizes, kept)
 
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "d"]:
         """The features of a sample in [-1, 1]."""
@@ -115,8 +114,12 @@ class ViT(eqx.Module):
         found = found @ self.projection
         return found / jnp.linalg.norm(found)
 
+    def rounded(self) -> "ViT":
+        """Return the same with samples rounded to 8 bits, as if written to images."""
+        return dataclasses.replace(self, rounding=True)
 
-def _assemble(layout: Layout, config: ViTConfig, tensors: Tensors, rounding: bool) -> ViT:
+
+def _assemble(layout: Layout, config: ViTConfig, tensors: Tensors) -> ViT:
     def once(part: str, kind: str = "") -> np.ndarray:
         return tensors[layout.once[part] + kind]
 
@@ -135,7 +138,6 @@ def _assemble(layout: Layout, config: ViTConfig, tensors: Tensors, rounding: boo
         after=norm("after"),
         projection=single(once("projection").T) if "projection" in layout.once else None,
         preprocessing=standardised(config.size, *layout.colours),
-        rounding=rounding,
     )
 
 

@@ -1,7 +1,6 @@
 """Feature extractors whose weights are fetched from the Hub, once; later there is no request.
 
-Those at the end are factories `(rounding=False) -> extractor`; with `rounding`, samples are rounded
-to 8 bits first, as standard tools read images. They raise ValueError for files that are not what
+Those at the end are factories without arguments. They raise ValueError for files that are not what
 they should be, and ConnectionError where the Hub is out of reach.
 """
 
@@ -37,17 +36,17 @@ CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
-def fetch_inception(preprocessing: str, rounding: bool = False) -> Inception:
+def fetch_inception(preprocessing: str) -> Inception:
     """FID's Inception-v3 behind "torch-fidelity", "pytorch-fid" or "clean-fid" preprocessing."""
-    return Inception.from_tensors(read_weights(converted(INCEPTION)), preprocessing, rounding)
+    return Inception.from_tensors(read_weights(converted(INCEPTION)), preprocessing)
 
 
-def fetch_transformer(repository: str, rounding: bool = False) -> ViT:
+def fetch_transformer(repository: str) -> ViT:
     """DINOv2, or the image tower of CLIP, from a repository in transformers' layout."""
     config, weights = _layout(repository)
     check(weights)
     try:
-        return ViT.from_tensors(read_json(config, NAMES), read_weights(weights), rounding)
+        return ViT.from_tensors(read_json(config, NAMES), read_weights(weights))
     except ValueError as error:
         raise ValueError(f"hf:{repository} cannot be used for features. {error}") from error
 

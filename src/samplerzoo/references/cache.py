@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..data import Images
-from ..features import extract_batches
+from ..features import as_extractor, extract_batches
 from ..metrics import FeatureSet
 from .files import FORMAT, Kept, phrase, read_features, write_features
 from .given import Bank, Statistics
@@ -70,8 +70,7 @@ def reference(
     """
     if isinstance(data, Images):
         kept = _kept(name, phi, data, progress)
-        head = getattr(phi, "head", None)
-        found = FeatureSet(kept.features, moments=kept.moments, head=head)
+        found = FeatureSet(kept.features, moments=kept.moments, head=as_extractor(phi).head)
     else:
         found = data.reference(name, phi)
     if held_out is not None:

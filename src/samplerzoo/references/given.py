@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..features import as_extractor
 from ..metrics import FeatureSet, load_moments
 from .files import damage, read_features, read_metadata
 from .hashing import Extractor, weights
@@ -75,7 +76,7 @@ class Bank:
             kept = read_features(file)
         if kept.metadata["extractor"].partition(".")[0] != weights(phi):
             raise ValueError(f"{path} was made by an extractor {name!r} with other weights.")
-        return FeatureSet(kept.features, moments=kept.moments, head=getattr(phi, "head", None))
+        return FeatureSet(kept.features, moments=kept.moments, head=as_extractor(phi).head)
 
 
 class Statistics:

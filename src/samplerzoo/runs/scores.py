@@ -14,7 +14,7 @@ from ..core.drawing import Extractors, report_key, stream
 from ..core.families import DDIM, DDPM, STRIDES, AbstractFamily
 from ..core.model import DiffusionModel
 from ..core.table import StepTable
-from ..features import apply
+from ..features import apply, as_extractor
 from ..metrics import FeatureSet, Lacking, Metric
 from ..metrics.builtin import fd, kid, precision_recall
 
@@ -55,7 +55,7 @@ def score(
 
 def feature_set(phi: Callable[[Array], Array], features: Float[np.ndarray, "N d"]) -> FeatureSet:
     """Features with the head of the classifier that they come from, if it has one."""
-    return FeatureSet(features, head=getattr(phi, "head", None))
+    return FeatureSet(features, head=as_extractor(phi).head)
 
 
 def compare(

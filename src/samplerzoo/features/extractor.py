@@ -1,0 +1,81 @@
+"""What a feature extractor says of itself."""
+
+import abc
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..core.types import State
+from ..wording import sentence
+
+Head: TypeAlias = Callable[[Array], Array]
+
+
+class AbstractExtractor(eqx.Module):
+    """A differentiable map from one sample to a vector, with what belongs to it.
+
+    `head` maps the features of one sample to unnormalised log-probabilities of classes; it is None
+    for features that are not a classifier's. What has no head and does not round may be a plain
+    function of one sample instead.
+    """
+
+    head: eqx.AbstractVar[Head | None]
+
+    @abc.abstractmethod
+    def __call__(self, x: State) -> Float[Array, "d"]:
+        """Compute the features of one sample, as differentiable numbers."""
+
+    @abc.abstractmethod
+    def rounded(self) -> "AbstractExtractor":
+        """Return the extractor that reports use, which reads a sample as it reads an image file.
+
+        That is with the sample rounded to 8 bits, which has no gradient; an extractor whose
+        published scores were not made of files of 8 bits returns itself.
+        """
+
+
+class Function(AbstractExtractor):
+    """A function of one sample as an extractor, without a head and without rounding."""
+
+    function: Callable[[Array], Array]
+    head: None = eqx.field(static=True, default=None)
+
+    def __call__(self, x: State) -> Float[Array, "d"]:
+        return self.function(x)
+
+    def rounded(self) -> "Function":
+        return self
+
+
+def as_extractor(given: Callable[[Array], Array]) -> AbstractExtractor:
+    """Return an extractor as it is, and any other callable as a function of one sample."""
+    return given if isinstance(given, AbstractExtractor) else Function(given)
+
+
+def check_extractor(phi: Callable[[Array], Array], shape: tuple[int, ...], what: str) -> None:
+    """Check that an extractor maps a sample of a shape to a vector; nothing is computed.
+
+    Args:
+        phi: the extractor.
+        shape: of a sample.
+        what: what messages call it, such as "The feature extractor 'pixels'".
+
+    Raises:
+        ValueError: where it cannot take such a sample, or returns something else.
+    """
+    remedy = "A function of one sample is needed, or a samplerzoo.AbstractExtractor; behind "
+    remedy += "python:, MODULE:NAME() stands for what a function or class without arguments makes."
+    try:
+        out: Any = eqx.filter_eval_shape(phi, jax.ShapeDtypeStruct(shape, jnp.float32))
+    except Exception as error:
+        raise ValueError(
+            f"{what} cannot take a sample of shape {shape}: {sentence(error)} {remedy}"
+        ) from error
+    found = getattr(out, "shape", None)
+    if found is None or len(found) != 1:
+        returned = f"a {type(out).__name__}" if found is None else f"shape {found}"
+        raise ValueError(f"{what} must map a sample to a vector; it returns {returned}. {remedy}")
