@@ -315,7 +315,7 @@ def test_a_function_of_one_sample_is_an_extractor():
     phi = as_extractor(wide)
     x = jnp.asarray(SAMPLES[0])
     np.testing.assert_array_equal(phi(x), wide(x))
-    assert phi.head is None
+    assert phi.classifier() is None
     assert phi.rounded() is phi
     assert as_extractor(phi) is phi
     assert fingerprint(phi, x.shape) == fingerprint(wide, x.shape)
@@ -325,9 +325,9 @@ def test_a_function_of_one_sample_is_an_extractor():
 def test_extractors_say_their_head_and_how_they_round():
     phi = MLPClassifier(12, 8, 3, 5, key=jax.random.key(0))
     check_features(phi, (3, 4))
-    assert phi.head(phi(jnp.asarray(SAMPLES[0]))).shape == (3,)
+    assert phi.classifier()(phi(jnp.asarray(SAMPLES[0]))).shape == (3,)
     assert phi.rounded() is phi
-    assert Pixels().head is None
+    assert Pixels().classifier() is None
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,6 @@ from .features import (
     apply as apply,
     extract as extract,
 )
-from .hub.models import load_model as load_model
 from .metrics import (
     FeatureSet as FeatureSet,
     Metric as Metric,
@@ -64,5 +63,6 @@ from .metrics import (
     precision_recall as precision_recall,
 )
 from .references import Bank as Bank, Statistics as Statistics, reference as reference
+from .runs.parts import load_model as load_model
 from .runs.scores import baselines as baselines, score as score
 from .runs.store import load_sampler as load_sampler, save_sampler as save_sampler

@@ -184,8 +184,8 @@ def check_features(features: Callable[[Array], Array], shape: tuple[int, ...]) -
     rounded = phi.rounded()
     _rule(isinstance(rounded, AbstractExtractor) and rounded(x).shape == width, features,
           "must return an extractor of the same width from rounded()")  # fmt: skip
-    if phi.head is not None:
-        logits = phi.head(features(x))
+    if (head := phi.classifier()) is not None:
+        logits = head(features(x))
         _rule(jnp.ndim(logits) == 1, features, "must have a head from its vector to logits")
 
 

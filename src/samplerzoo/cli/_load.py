@@ -72,7 +72,7 @@ def load_setup(config: Config, quiet: bool = True) -> Setup:
     objective = Objective(searched, kernel, references[config.features].features)
     return Setup(
         family, free, model, objective, features, references,
-        first_images(data, SHOWN), hashes(model, data, features),
+        first_images(data, SHOWN), hashes(model, data, features, config.model),
     )  # fmt: skip
 
 

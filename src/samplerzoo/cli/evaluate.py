@@ -154,7 +154,7 @@ def _plan(
         pairs += [pair for t in _BASELINES for pair in sampler_tables(t, budgets, model, {})]
     samplers = {(name, table.nfe * model.passes): table for name, table in pairs}
     depends = {part: chosen[part] for part in ("label", "guidance", "dtype")}
-    depends |= hashes(model, images, features)
+    depends |= hashes(model, images, features, chosen["model"])
     if held_out is not None:
         depends["held-out data"] = held_out.digest
     about = {"model": chosen["model"], "data": chosen["data"], "depends_on": depends}

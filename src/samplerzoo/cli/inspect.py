@@ -6,7 +6,7 @@ from ._common import debug_option, json_option, usage
 
 
 @click.command()
-@click.argument("model", metavar="hf:OWNER/NAME|FOLDER")
+@click.argument("model", metavar="hf:OWNER/NAME|PATH|FORMAT:PATH")
 @json_option
 @debug_option
 def inspect(model: str, as_json: bool):
@@ -15,10 +15,9 @@ def inspect(model: str, as_json: bool):
     The exit status is 0 where that could be told, whatever the answer.
     """
     with usage():
-        from ..hub.models import describe
-        from ._load import load_formats
+        from ..runs.parts import describe_model
 
-        found = describe(model, load_formats())
+        found = describe_model(model)
     if as_json:
         from ._show import print_json
 

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from ..backbones.layers import convolve, halve
 from ..files import read_tensors
-from .extractor import AbstractExtractor
+from .extractor import AbstractExtractor, Head
 from .resizing import IMAGENET, LEVELS, round_to_levels
 from .tensors import Shapes, Tensors, check, fold, norm_shapes, single, without_counts
 
@@ -85,6 +85,9 @@ class CifarResNet(AbstractExtractor):
         for block in self.blocks:
             h = block(h)
         return jnp.mean(h, (0, 1))
+
+    def classifier(self) -> Head:
+        return self.head
 
     def rounded(self) -> "CifarResNet":
         """Return the same with samples rounded to 8 bits, as if written to images."""

@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 
 from ..backbones import Conv, Dense
 from ..core.types import Key
-from .extractor import AbstractExtractor
+from .extractor import AbstractExtractor, Head
 
 
 class ConvClassifier(AbstractExtractor):
@@ -32,6 +32,9 @@ class ConvClassifier(AbstractExtractor):
                 x = x.reshape(x.shape[0] // 2, 2, x.shape[1] // 2, 2, -1).mean((1, 3))
         return jax.nn.silu(self.hidden(x.reshape(-1)))
 
+    def classifier(self) -> Head:
+        return self.head
+
     def rounded(self) -> "ConvClassifier":
         return self
 
@@ -56,6 +59,9 @@ class MLPClassifier(AbstractExtractor):
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "d"]:
         """The last-but-one activations."""
         return jax.nn.relu(self.hidden(jax.nn.relu(self.first(x.reshape(-1)))))
+
+    def classifier(self) -> Head:
+        return self.head
 
     def rounded(self) -> "MLPClassifier":
         return self

@@ -18,16 +18,19 @@ Head: TypeAlias = Callable[[Array], Array]
 class AbstractExtractor(eqx.Module):
     """A differentiable map from one sample to a vector, with what belongs to it.
 
-    `head` maps the features of one sample to unnormalised log-probabilities of classes; it is None
-    for features that are not a classifier's. What has no head and does not round may be a plain
-    function of one sample instead.
+    What has no head and does not round may be a plain function of one sample instead.
     """
-
-    head: eqx.AbstractVar[Head | None]
 
     @abc.abstractmethod
     def __call__(self, x: State) -> Float[Array, "d"]:
         """Compute the features of one sample, as differentiable numbers."""
+
+    @abc.abstractmethod
+    def classifier(self) -> Head | None:
+        """Return the head, which maps the features of one sample to unnormalised log-probabilities.
+
+        None for features that are not a classifier's.
+        """
 
     @abc.abstractmethod
     def rounded(self) -> "AbstractExtractor":
@@ -42,10 +45,12 @@ class Function(AbstractExtractor):
     """A function of one sample as an extractor, without a head and without rounding."""
 
     function: Callable[[Array], Array]
-    head: None = eqx.field(static=True, default=None)
 
     def __call__(self, x: State) -> Float[Array, "d"]:
         return self.function(x)
+
+    def classifier(self) -> None:
+        return None
 
     def rounded(self) -> "Function":
         return self

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..backbones.layers import convolve, halve
-from .extractor import AbstractExtractor
+from .extractor import AbstractExtractor, Head
 from .inception_blocks import ARCHITECTURE, Conv, Pool, Step, convolutions, full_name
 from .resizing import INCEPTION, Preprocessing
 from .tensors import Shapes, Tensors, check, fold, norm_shapes, single, without_counts
@@ -57,6 +57,9 @@ class Inception(AbstractExtractor):
         for name, step in ARCHITECTURE.items():
             h = self._run(name, h, step)
         return jnp.mean(h, (0, 1))
+
+    def classifier(self) -> Head:
+        return self.head
 
     def rounded(self) -> "Inception":
         """Return the same with samples rounded to 8 bits, as if written to images."""

@@ -1,6 +1,5 @@
 """The sample itself as its features."""
 
-import equinox as eqx
 from jaxtyping import Array, Float
 
 from ..core.types import State
@@ -10,10 +9,11 @@ from .extractor import AbstractExtractor
 class Pixels(AbstractExtractor):
     """The flattened sample."""
 
-    head: None = eqx.field(static=True, default=None)
-
     def __call__(self, x: State) -> Float[Array, "d"]:
         return x.reshape(-1)
+
+    def classifier(self) -> None:
+        return None
 
     def rounded(self) -> "Pixels":
         return self

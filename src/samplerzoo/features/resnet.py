@@ -12,7 +12,7 @@ from ..backbones import Conv, Dense, GroupNorm
 from ..backbones.layers import activated, halve_by_mean
 from ..core.types import Key
 from ..files import from_tensors, read_tensors, to_tensors, write_tensors
-from .extractor import AbstractExtractor
+from .extractor import AbstractExtractor, Head
 
 GROUPS = 8
 
@@ -88,6 +88,9 @@ class ResNetClassifier(AbstractExtractor):
         for block in self.blocks:
             x = block(x)
         return jnp.mean(activated(jax.nn.silu, self.norm, x), (0, 1))
+
+    def classifier(self) -> Head:
+        return self.head
 
     def rounded(self) -> "ResNetClassifier":
         return self

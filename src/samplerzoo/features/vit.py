@@ -80,7 +80,6 @@ class ViT(AbstractExtractor):
     projection: Float[Array, "C d"] | None
     preprocessing: Preprocessing
     rounding: bool = eqx.field(static=True, default=False)
-    head: None = eqx.field(static=True, default=None)
 
     @classmethod
     def from_tensors(cls, config: Mapping[str, Any], tensors: Tensors) -> "ViT":
@@ -113,6 +112,9 @@ class ViT(AbstractExtractor):
             return found
         found = found @ self.projection
         return found / jnp.linalg.norm(found)
+
+    def classifier(self) -> None:
+        return None
 
     def rounded(self) -> "ViT":
         """Return the same with samples rounded to 8 bits, as if written to images."""

@@ -16,6 +16,7 @@ from .format import (
     find_parts as find_parts,
     load_checkpoint as load_checkpoint,
     open_local as open_local,
+    open_nothing as open_nothing,
     recognise as recognise,
 )
 from .openai import OPENAI as OPENAI, load_openai as load_openai

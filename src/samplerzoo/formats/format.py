@@ -135,6 +135,15 @@ def open_local(path: Path, argument: str = "") -> Checkpoint:
     return Checkpoint(str(path), sizes, lambda name: path / name, argument)
 
 
+def open_nothing(argument: str) -> Checkpoint:
+    """Make the checkpoint of a name without a path: it has no files."""
+
+    def path(name: str) -> Path:
+        raise ValueError(f"The model {argument!r} has no file {name!r}.")
+
+    return Checkpoint(argument, {}, path, argument)
+
+
 def recognise(formats: Mapping[str, Format], checkpoint: Checkpoint) -> str:
     """Find the one format that a checkpoint is of.
 

@@ -10,13 +10,13 @@ import safetensors
 from ..core.model import DiffusionModel
 from ..formats import (
     UNCONDITIONAL,
-    UNET2D,
     Checkpoint,
     Condition,
     Format,
     find_parts,
     load_checkpoint,
     open_local,
+    open_nothing,
     recognise,
 )
 from .download import Listing, cached, cached_files, check, download, listing, pin
@@ -35,28 +35,15 @@ def pin_model(reference: Reference) -> Reference:
 
 
 def load_model(
-    name: str, label: int | None = None, guidance: float | None = None
+    place: str | None, formats: Formats, condition: Condition = UNCONDITIONAL, argument: str = ""
 ) -> DiffusionModel:
-    """Load a `UNet2DModel` of `hf:owner/name[@revision]` or of a folder; see `read_model`.
-
-    Args:
-        name: the repository, or the path of the folder.
-        label: the class to sample, of a class-conditional model.
-        guidance: the weight of classifier-free guidance.
-    """
-    return read_model(name, {"unet2d": UNET2D}, Condition(label, guidance))
-
-
-def read_model(
-    place: str, formats: Formats, condition: Condition = UNCONDITIONAL, argument: str = ""
-) -> DiffusionModel:
-    """Read the model of a repository, a folder or a file.
+    """Load the model of a repository, a folder or a file.
 
     Of a commit whose files are in the cache there is no request. Weights are fetched last, and
     only of a model that is supported.
 
     Args:
-        place: `hf:owner/name[@revision]`, or a path.
+        place: `hf:owner/name[@revision]`, or a path; None for a model without files.
         formats: those that it may be of, by name.
         condition: what a class-conditional model is asked for.
         argument: what stood before the place in the model's name.
@@ -65,19 +52,31 @@ def read_model(
         ValueError: where there is no model, or one that is not supported.
         ConnectionError: where the Hub is out of reach, or a file arrives damaged.
     """
-    if not place.startswith(PREFIX):
-        name, checkpoint = _recognised(formats, open_local(Path(place), argument))
-        return load_checkpoint(formats[name], checkpoint, condition)
-    reference = pin_model(parse(place))
-    try:
-        name, checkpoint = _recognised(formats, _in_cache(reference, argument))
-    except ValueError:
-        name, checkpoint = _recognised(formats, _on_hub(listing(reference), argument))
+    name, checkpoint = find_model(place, formats, argument)
     return load_checkpoint(formats[name], checkpoint, condition)
 
 
+def find_model(place: str | None, formats: Formats, argument: str = "") -> tuple[str, Checkpoint]:
+    """Find the format of a model and its files; see `load_model`.
+
+    Returns:
+        The format's name, and the checkpoint.
+    """
+    if place is None or not place.startswith(PREFIX):
+        return _recognised(formats, _open(place, argument))
+    reference = pin_model(parse(place))
+    try:
+        return _recognised(formats, _in_cache(reference, argument))
+    except ValueError:
+        return _recognised(formats, _on_hub(listing(reference), argument))
+
+
+def _open(place: str | None, argument: str) -> Checkpoint:
+    """A checkpoint on this machine."""
+    return open_nothing(argument) if place is None else open_local(Path(place), argument)
+
+
 def _recognised(formats: Formats, checkpoint: Checkpoint) -> tuple[str, Checkpoint]:
-    """The format of a checkpoint, which is the only one where one was asked for."""
     try:
         return _choose(formats, checkpoint), checkpoint
     except ValueError as error:
@@ -85,6 +84,7 @@ def _recognised(formats: Formats, checkpoint: Checkpoint) -> tuple[str, Checkpoi
 
 
 def _choose(formats: Formats, checkpoint: Checkpoint) -> str:
+    """The format of a checkpoint, which is the only one where one was asked for."""
     if len(formats) > 1:
         return recognise(formats, checkpoint)
     (name,) = formats
@@ -123,11 +123,11 @@ class _Place(NamedTuple):
     card: dict[str, Any]
 
 
-def describe(place: str, formats: Formats, argument: str = "") -> dict[str, Any]:
+def describe(place: str | None, formats: Formats, argument: str = "") -> dict[str, Any]:
     """Describe what a repository, a folder or a file holds, from configurations and headers.
 
     Args:
-        place: `hf:owner/name[@revision]`, or a path.
+        place: `hf:owner/name[@revision]`, or a path; None for a model without files.
         formats: those that it may be of, by name.
         argument: what stood before the place in the model's name.
 
@@ -139,7 +139,10 @@ def describe(place: str, formats: Formats, argument: str = "") -> dict[str, Any]
         ValueError: where it cannot be looked into.
         ConnectionError: where the Hub is out of reach.
     """
-    found = _remote(parse(place), argument) if place.startswith(PREFIX) else _local(place, argument)
+    if place is None or not place.startswith(PREFIX):
+        found = _local(place, argument)
+    else:
+        found = _remote(parse(place), argument)
     checkpoint = found.checkpoint
     about = {
         "model": checkpoint.name,
@@ -182,10 +185,10 @@ def _remote(reference: Reference, argument: str) -> _Place:
         return _Place(checkpoint, kept, {})
 
 
-def _local(place: str, argument: str) -> _Place:
+def _local(place: str | None, argument: str) -> _Place:
     from huggingface_hub import metadata_load
 
-    checkpoint = open_local(Path(place), argument)
+    checkpoint = _open(place, argument)
     card = "README.md" in checkpoint.sizes and metadata_load(checkpoint.path("README.md"))
     return _Place(checkpoint, None, card or {})
 

@@ -10,6 +10,7 @@ from ..files import read_tensors, write, write_tensors
 from ..hub import PREFIX, Reference, parse
 from ..hub.download import listing
 from ..hub.errors import explained
+from ..runs.names import published as without_path
 from ..runs.spec import Config
 from ..runs.store import load_config, load_result, load_sampler, resuming, save_config
 from .card import card
@@ -91,14 +92,9 @@ def prepare(run: Path, name: str, folder: Path) -> None:
 
 def published(config: Config) -> Config:
     """A configuration without the paths of this machine."""
-    return dataclasses.replace(
-        config, directory=".", data=_last(config.data), model=_last(config.model)
-    )
-
-
-def _last(name: str) -> str:
-    """The last part of an absolute path; any other name as it is."""
-    return PurePath(name).name if PurePath(name).is_absolute() else name
+    names = ("model", "data", "features", "report_features")
+    public = {name: without_path(getattr(config, name)) for name in names}
+    return dataclasses.replace(config, directory=".", **public)
 
 
 def refuse_secrets(folder: Path, config: Config) -> None:

@@ -70,7 +70,7 @@ def reference(
     """
     if isinstance(data, Images):
         kept = _kept(name, phi, data, progress)
-        found = FeatureSet(kept.features, moments=kept.moments, head=as_extractor(phi).head)
+        found = FeatureSet(kept.features, moments=kept.moments, head=as_extractor(phi).classifier())
     else:
         found = data.reference(name, phi)
     if held_out is not None:

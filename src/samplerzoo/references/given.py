@@ -76,7 +76,7 @@ class Bank:
             kept = read_features(file)
         if kept.metadata["extractor"].partition(".")[0] != weights(phi):
             raise ValueError(f"{path} was made by an extractor {name!r} with other weights.")
-        return FeatureSet(kept.features, moments=kept.moments, head=as_extractor(phi).head)
+        return FeatureSet(kept.features, moments=kept.moments, head=as_extractor(phi).classifier())
 
 
 class Statistics:

@@ -3,7 +3,8 @@
     digits                      a registered name of the part's group, see `samplerzoo list`
     python:module:attribute     code on this machine
     hf:owner/name[@revision]    a model on the Hugging Face Hub
-    openai:preset:path          a model's file of a format that needs more than its path
+    FORMAT:[ARGUMENT:]path      a model of a format, see `samplerzoo list formats`; for the path,
+                                hf:owner/name may stand too
     resnet:path                 a feature extractor's file
     path                        a file or a folder
     object:Name                 an object that was given in Python, which no name leads to
@@ -13,10 +14,12 @@ the Hub, and with `allow_code=False` neither to code nor to files of this machin
 """
 
 import ast
+import re
 import tomllib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tomli_w
 
@@ -25,9 +28,13 @@ from ..registry import GROUPS, RegistryError, entries, load, resolve as resolve_
 from .errors import UntrustedNameError
 from .spec import NamedModel
 
-PYTHON, HUB, OPENAI, RESNET = "python", "hf", "openai", "resnet"
+if TYPE_CHECKING:
+    from ..formats import Format
+
+PYTHON, HUB, RESNET = "python", "hf", "resnet"
 PATH, OBJECT, REGISTERED = "path", "object", ""
-_SCHEMES = {"models": (HUB, OPENAI), "features": (RESNET,)}  # of each group, beside python
+_SCHEMES = {"models": (HUB,), "features": (RESNET,)}  # of each group, beside python
+_ABSOLUTE = re.compile(r"((?:[\w.-]+:)*)(/.*)", re.DOTALL)
 
 
 class Name(NamedTuple):
@@ -36,25 +43,30 @@ class Name(NamedTuple):
     Attributes:
         scheme: What stands before the first colon; `PATH`, or `REGISTERED` where there is none.
         rest: What stands behind it.
+        argument: Of a model format's name, what is said to the format.
+        place: Where the files are: a path of this machine or `hf:owner/name`. None for names that
+            lead to no files.
+        runs_code: Whether code runs because the name says so.
     """
 
     scheme: str
     rest: str
+    argument: str = ""
+    place: str | None = None
+    runs_code: bool = False
 
     def __str__(self) -> str:
         return self.rest if self.scheme in (PATH, REGISTERED) else f"{self.scheme}:{self.rest}"
 
+    def at(self, place: str) -> str:
+        """Write the same name with its files at another place."""
+        assert self.place is not None
+        return str(self).removesuffix(self.place) + place
+
     @property
-    def file(self) -> tuple[str, Path] | None:
-        """What stands before a path of this machine, and the path; None where there is none."""
-        if self.scheme == PATH:
-            return "", Path(self.rest)
-        if self.scheme == RESNET:
-            return f"{RESNET}:", Path(self.rest)
-        if self.scheme == OPENAI:
-            preset, _, path = self.rest.partition(":")
-            return f"{OPENAI}:{preset}:", Path(path)
-        return None
+    def on_hub(self) -> bool:
+        """Whether the files are on the Hub, rather than on this machine."""
+        return self.place is not None and self.place.startswith(f"{HUB}:")
 
 
 def parse(group: str, text: str) -> Name:
@@ -65,33 +77,61 @@ def parse(group: str, text: str) -> Name:
         text: The name.
 
     Raises:
-        ValueError: The name of a model looks like a path, and there is no such folder.
+        ValueError: The name of a model looks like a path, and there is nothing at it; or it does
+            not look like its format's names.
     """
     if text in entries(group):
         return Name(REGISTERED, text)
     scheme, colon, rest = text.partition(":")
-    if colon and scheme in (PYTHON, OBJECT, *_SCHEMES.get(group, ())):
-        if scheme == OPENAI:
-            _check_preset(text, rest)
-        return Name(scheme, rest)
+    if colon and scheme in (PYTHON, OBJECT):
+        return Name(scheme, rest, runs_code=scheme == PYTHON)
+    if colon and scheme in _SCHEMES.get(group, ()):
+        return Name(scheme, rest, place=text if scheme == HUB else rest)
+    if colon and group == "models" and scheme in entries("formats"):
+        return _of_format(load_format(scheme), scheme, rest)
     if group == "datasets":
-        return Name(PATH, text)
-    if group == "models" and Path(text).is_dir():
-        return Name(PATH, text)
+        return Name(PATH, text, place=text)
+    if group == "models" and Path(text).exists():
+        return Name(PATH, text, place=text)
     if group == "models" and "/" in text:
-        raise ValueError(f"There is no folder {text!r}; a model on the Hub is hf:owner/name.")
+        raise ValueError(
+            f"There is no folder or file {text!r}; a model on the Hub is hf:owner/name."
+        )
     return Name(REGISTERED, text)
 
 
-def _check_preset(text: str, rest: str) -> None:
-    from ..formats import PRESETS
+def _of_format(form: "Format", scheme: str, rest: str) -> Name:
+    """The name of a model of a format, by what stands behind the format."""
+    if not form.has_path:
+        return Name(scheme, rest, rest, None, form.runs_code)
+    argument, colon, place = rest.partition(":") if form.argument else ("", ":", rest)
+    if not (colon and place) or bool(argument) != bool(form.argument):
+        look = ":".join(filter(None, (scheme, form.argument, "PATH")))
+        raise ValueError(f"The model {scheme}:{rest} must look like {look}; it is {form.layout}.")
+    return Name(scheme, rest, argument, place, form.runs_code)
 
-    preset, colon, _ = rest.partition(":")
-    if not colon or preset not in PRESETS:
-        raise ValueError(
-            f"The model {text!r} must look like {OPENAI}:PRESET:PATH, where PRESET is one of "
-            f"{', '.join(PRESETS)}."
-        )
+
+def load_format(name: str) -> "Format":
+    """Load a model format.
+
+    Raises:
+        RegistryError: There is no such format, or it does not load.
+    """
+    from ..formats import Format
+
+    found = load("formats", name)
+    if not isinstance(found, Format):
+        raise RegistryError(f"The model format {name!r} is a {type(found).__name__}, not a Format.")
+    return found
+
+
+def load_formats() -> dict[str, "Format"]:
+    """Load all model formats, but those whose plugins fail, by name."""
+    found = {}
+    for name in entries("formats"):
+        with suppress(RegistryError):
+            found[name] = load_format(name)
+    return found
 
 
 def split(names: str) -> list[str]:
@@ -113,12 +153,12 @@ def check_trusted(group: str, name: Name, allow_code: bool) -> None:
     if allow_code:
         return
     part = GROUPS[group]
-    if name.scheme == PYTHON:
+    if name.runs_code:
         raise UntrustedNameError(
             f"The {part} is {name}, code on this machine, which is not run because a run of others "
             "says so; `samplerzoo pull` it with --allow-code once you have read its config.toml."
         )
-    if name.file is not None:
+    if name.place is not None and not name.on_hub:
         raise UntrustedNameError(
             f"The {part} is {str(name)!r}, a path, and a run of others names no files of this "
             "machine; give yours."
@@ -174,24 +214,20 @@ def pinned(group: str, text: str) -> str:
         ConnectionError: The Hub is out of reach, and the commit is not in its cache.
     """
     name = parse(group, text)
-    if name.scheme == HUB:
-        from ..hub.models import pin_model
-
-        return str(pin_model(parse_reference(name.rest)))
-    if name.file is not None:
-        before, path = name.file
-        return f"{before}{path.absolute()}"
-    return text
-
-
-def published(group: str, text: str) -> str:
-    """Return a name without the path of this machine in it: the last part of the path stays."""
-    scheme, colon, rest = text.partition(":")
-    known = colon and scheme in _SCHEMES.get(group, ())
-    name = Name(scheme, rest) if known else Name(PATH, text)
-    if name.file is None or not name.file[1].is_absolute():
+    if name.place is None:
         return text
-    before, path = name.file
+    if not name.on_hub:
+        return name.at(str(Path(name.place).absolute()))
+    from ..hub.models import pin_model
+
+    return name.at(str(pin_model(parse_reference(name.place))))
+
+
+def published(text: str) -> str:
+    """Return a name without the path of this machine in it: the last part of the path stays."""
+    if not (found := _ABSOLUTE.fullmatch(text)):
+        return text
+    before, path = found.groups()
     return f"{before}{PurePath(path).name}"
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,8 +17,9 @@ from ..core.families import AbstractFamily
 from ..core.kernels import AbstractKernel
 from ..core.model import DiffusionModel
 from ..data import Images, Range, Shape, read
-from ..features import load_cifar_resnet
+from ..features import AbstractExtractor, as_extractor, check_extractor, load_cifar_resnet
 from ..files import digest
+from ..formats import Condition, Format
 from ..metrics import FeatureSet, Metric
 from ..references import (
     Bank,
@@ -33,7 +33,18 @@ from ..references import (
 )
 from ..registry import GROUPS, entries
 from .errors import phrase, sentence
-from .names import HUB, OPENAI, PATH, RESNET, check_trusted, find, parse
+from .names import (
+    HUB,
+    PATH,
+    PYTHON,
+    RESNET,
+    Name,
+    check_trusted,
+    find,
+    load_format,
+    load_formats,
+    parse,
+)
 from .spec import fits, type_name
 
 Extractor: TypeAlias = Callable[[Array], Array]
@@ -52,8 +63,9 @@ def load_model(
     """Load a model, or check one that is given.
 
     Args:
-        given: A registered name, `python:module:attribute`, `hf:owner/name[@revision]`, a folder in
-            diffusers' layout, `openai:preset:path`; or a DiffusionModel, or what makes one.
+        given: A registered name, `python:module:attribute`, `hf:owner/name[@revision]`, a folder or
+            file of a known format, `FORMAT:[ARGUMENT:]path`; or a DiffusionModel, or what makes
+            one.
         dtype: The type that its network computes in.
         label: The class to sample, of a class-conditional checkpoint.
         guidance: The weight of classifier-free guidance, of such a checkpoint.
@@ -85,17 +97,60 @@ def load_model(
 def _named_model(text: str, label: int | None, guidance: float | None, allow_code: bool) -> Any:
     name = parse("models", text)
     check_trusted("models", name, allow_code)
-    if name.scheme == OPENAI:
-        from ..formats import load_openai
+    if not (formats := _formats(name)):
+        _refuse_condition(f"The model {text!r}", label, guidance)
+        return find("models", text, allow_code=allow_code)
+    from ..hub.models import load_model as load_checkpoint
 
-        preset, _, path = name.rest.partition(":")
-        return load_openai(Path(path), preset, label, guidance)
+    return load_checkpoint(name.place, formats, Condition(label, guidance), name.argument)
+
+
+def _formats(name: Name) -> dict[str, Format]:
+    """The formats that the model of a name may be of; none for what is no checkpoint."""
     if name.scheme in (HUB, PATH):
-        from ..hub.models import load_model as load_checkpoint
+        return load_formats()
+    known = name.scheme in entries("formats")
+    return {name.scheme: load_format(name.scheme)} if known else {}
 
-        return load_checkpoint(text, label, guidance)
-    _refuse_condition(f"The model {text!r}", label, guidance)
-    return find("models", text, allow_code=allow_code)
+
+def describe_model(text: str) -> dict[str, Any]:
+    """Describe a checkpoint by its name, before its weights are fetched.
+
+    Args:
+        text: `hf:owner/name[@revision]`, a path, or a model format's name before these.
+
+    Returns:
+        Names with values, in the order in which they are shown.
+
+    Raises:
+        ValueError: It is not a checkpoint's name, or cannot be looked into.
+        ConnectionError: The Hub is out of reach.
+    """
+    from ..hub.models import describe
+
+    name = parse("models", text)
+    if not (formats := _formats(name)):
+        raise ValueError(
+            f"The model {text!r} is not a checkpoint; give a folder or a file, hf:owner/name, or "
+            "FORMAT:PATH."
+        )
+    return describe(name.place, formats, name.argument)
+
+
+def model_digest(text: str, model: DiffusionModel) -> str:
+    """Compute the hash by which a run knows its model again, as the model's format does.
+
+    Args:
+        text: The model's name.
+        model: What it stands for.
+    """
+    name = parse("models", text)
+    if not (formats := _formats(name)):
+        return digest(model)
+    from ..hub.models import find_model
+
+    found, _ = find_model(name.place, formats, name.argument)
+    return formats[found].digest(model)
 
 
 def _refuse_condition(what: str, label: int | None, guidance: float | None) -> None:
@@ -217,12 +272,13 @@ def load_metric(given: str | Metric, *, allow_code: bool = True) -> Metric:
 
 def load_features(
     given: str | Extractor, shape: Shape, rounding: bool = False, *, allow_code: bool = True
-) -> Extractor:
+) -> AbstractExtractor:
     """Load a feature extractor, or check one that is given.
 
     Args:
-        given: A registered name, `python:module:attribute`, `resnet:path` for a CIFAR ResNet's
-            file; or a function of one sample.
+        given: A registered name; `python:module:attribute` of a function of one sample or of an
+            AbstractExtractor, or `python:module:attribute()` of what makes one; `resnet:path` for a
+            CIFAR ResNet's file; or a function of one sample, or an AbstractExtractor.
         shape: The shape of a sample.
         rounding: Whether samples are rounded to 8 bits first, as reports want it, where the
             extractor says that it can.
@@ -237,41 +293,22 @@ def load_features(
     """
     if isinstance(given, str):
         what = f"The feature extractor {given!r}"
-        found = _named_features(given, what, rounding, allow_code)
+        found = _named_features(given, what, allow_code)
     else:
         what, found = "The feature extractor", given
-    try:
-        out = eqx.filter_eval_shape(found, jnp.zeros(shape))
-    except Exception as error:
-        raise ValueError(
-            f"{what} cannot take a sample of shape {shape}: {sentence(error)}"
-        ) from error
-    if len(getattr(out, "shape", ())) != 1:
-        raise ValueError(
-            f"{what} must map a sample to a vector; it returns "
-            f"{getattr(out, 'shape', type(out).__name__)}."
-        )
-    return found
+    phi = as_extractor(found)
+    phi = phi.rounded() if rounding else phi
+    check_extractor(phi, shape, what)
+    return phi
 
 
-def _named_features(text: str, what: str, rounding: bool, allow_code: bool) -> Any:
+def _named_features(text: str, what: str, allow_code: bool) -> Any:
     name = parse("features", text)
     check_trusted("features", name, allow_code)
     if name.scheme == RESNET:
-        return load_cifar_resnet(Path(name.rest), rounding)
+        return load_cifar_resnet(Path(name.rest))
     found = find("features", text, allow_code=allow_code)
-    if text.startswith("python:") and _takes_sample(found):
-        return found
-    rounds = callable(found) and "rounding" in inspect.signature(found).parameters
-    return call(partial(found, rounding=rounding) if rounds else found, what)
-
-
-def _takes_sample(found: Any) -> bool:
-    """Whether something has a parameter without default: then it is the extractor itself."""
-    if inspect.isclass(found):
-        return False
-    parameters = inspect.signature(found).parameters.values()
-    return any(p.default is p.empty and p.kind is not p.VAR_KEYWORD for p in parameters)
+    return found if name.scheme == PYTHON else call(found, what)
 
 
 def load_data(
@@ -413,10 +450,20 @@ def first_images(data: Data, number: int) -> Float[np.ndarray, "number ..."] | N
     return data[:number] if isinstance(data, Images) else None
 
 
-def hashes(model: DiffusionModel, data: Data, features: Extractors) -> dict[str, str]:
-    """Compute the SHA-256 of a model's weights and of data, and the extractors' fingerprints."""
-    found = {name: fingerprint(phi, model.shape) for name, phi in features.items()}
-    return {"model": digest(model), "data": data.digest, **found}
+def hashes(
+    model: DiffusionModel, data: Data, features: Extractors, name: str | None = None
+) -> dict[str, str]:
+    """Compute the hashes of a model and of data, and the extractors' fingerprints.
+
+    Args:
+        model: The model.
+        data: The data.
+        features: The extractors by their names.
+        name: The model's name, if it has one: a model format may have a hash of its own.
+    """
+    found = {space: fingerprint(phi, model.shape) for space, phi in features.items()}
+    of_model = digest(model) if name is None else model_digest(name, model)
+    return {"model": of_model, "data": data.digest, **found}
 
 
 def construct(cls: type, what: str, fixed: Mapping[str, Any], options: Mapping[str, Any]) -> Any:

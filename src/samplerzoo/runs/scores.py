@@ -55,7 +55,7 @@ def score(
 
 def feature_set(phi: Callable[[Array], Array], features: Float[np.ndarray, "N d"]) -> FeatureSet:
     """Features with the head of the classifier that they come from, if it has one."""
-    return FeatureSet(features, head=as_extractor(phi).head)
+    return FeatureSet(features, head=as_extractor(phi).classifier())
 
 
 def compare(
