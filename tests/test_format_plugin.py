@@ -123,7 +123,11 @@ def test_it_is_searched_hashed_pushed_and_used_again(place):
     assert tomllib.loads(pushed["config.toml"].decode())["model"] == "gaussian:net"
     assert not [name for name, data in pushed.items() if str(work).encode() in data]
     succeed("push", "hub", f"{NAME}-hub", "--quiet", **options)
-    draw = ("--n=4", "--out=a.npz", "--quiet")
+    card = hub.repositories[f"{NAME}-hub"].commits[hub.repositories[f"{NAME}-hub"].main]
+    assert b"base_model: me/gaussian\n" in card["README.md"]
+    assert f"/me/gaussian/tree/{commit}".encode() in card["README.md"]
+    assert b"license: mit\n" in card["README.md"]
+    draw = ("--n=4", "--out=a.npz")
     succeed("sample", f"hf:{NAME}-hub", *draw, **options)
     assert "names no files of this machine" in fail("sample", f"hf:{NAME}", *draw, **options)
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from ..hub.reference import PREFIX, parse
+from ..hub import PREFIX
+from ..runs.names import repository
 from ..runs.rows import ABSENT, read_row
 from ..runs.spec import Config
 from ..tables import Table
@@ -61,10 +62,10 @@ def card(name: str, config: Config, result: dict[str, Any], base: dict[str, Any]
 
     tags = ["samplerzoo", "diffusion", "sampler", "jax", config.family]
     licence = {key: base[key] for key in _LICENCE if key in base}
-    on_hub = config.model.startswith(PREFIX)
+    base_model = repository(config.model)
     data = ModelCardData(
         library_name="samplerzoo",
-        base_model=parse(config.model).repository if on_hub else None,
+        base_model=base_model and base_model.repository,
         pipeline_tag="unconditional-image-generation",
         tags=tags,
         **licence,
@@ -85,11 +86,11 @@ def card(name: str, config: Config, result: dict[str, Any], base: dict[str, Any]
 
 def _link(model: str) -> str:
     """A model's name, as a link where it is on the Hub."""
-    if not model.startswith(PREFIX):
+    if (found := repository(model)) is None:
         return f"`{model}`"
     from huggingface_hub import constants
 
-    name, revision = parse(model)
+    name, revision = found
     return f"[{name}]({constants.ENDPOINT}/{name}/tree/{revision})"
 
 

@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path, PurePath
 
 from ..files import read_tensors, write, write_tensors
-from ..hub import PREFIX, Reference, parse
+from ..hub import Reference, parse
 from ..hub.download import listing
 from ..hub.errors import explained
-from ..runs.names import published as without_path
+from ..runs.names import published as without_path, repository
 from ..runs.spec import Config
 from ..runs.store import load_config, load_result, load_sampler, resuming, save_config
 from .card import card
@@ -74,8 +74,8 @@ def prepare(run: Path, name: str, folder: Path) -> None:
     config, result = load_config(run), load_result(run)
     if result is None:
         raise ValueError(f"{run} is not finished; `{resuming(run)}` finishes it.")
-    on_hub = config.model.startswith(PREFIX)
-    base = listing(parse(config.model)).card if on_hub else {}
+    base_model = repository(config.model)
+    base = listing(base_model).card if base_model else {}
     public = published(config)
     save_config(folder, public)
     _, about = load_sampler(run / "sampler.safetensors")

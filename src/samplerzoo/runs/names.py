@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tomli_w
 
-from ..hub import parse as parse_reference
+from ..hub import Reference, parse as parse_reference
 from ..registry import GROUPS, RegistryError, entries, load, resolve as resolve_registered
 from .errors import UntrustedNameError
 from .spec import NamedModel
@@ -221,6 +221,15 @@ def pinned(group: str, text: str) -> str:
     from ..hub.models import pin_model
 
     return name.at(str(pin_model(parse_reference(name.place))))
+
+
+def repository(model: str) -> Reference | None:
+    """Return where on the Hub the files of a model lie, by its name; None where they do not."""
+    try:
+        name = parse("models", model)
+    except ValueError:
+        return None
+    return parse_reference(str(name.place)) if name.on_hub else None
 
 
 def published(text: str) -> str:
