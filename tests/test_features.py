@@ -323,7 +323,7 @@ def test_a_function_of_one_sample_is_an_extractor():
 
 
 def test_extractors_say_their_head_and_how_they_round():
-    phi = MLPClassifier(12, 8, 3, 5, key=jax.random.key(0))
+    phi = MLPClassifier(12, 64, 3, 16, key=jax.random.key(0))
     check_features(phi, (3, 4, 1))
     assert phi.classifier()(phi(jnp.asarray(SAMPLES[0][..., None]))).shape == (3,)
     assert phi.rounded() is phi
