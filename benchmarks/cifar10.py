@@ -27,8 +27,8 @@ from experiment import (
     searched,
 )
 from samplerzoo.metrics import Moments, distance_of_moments
-from samplerzoo.reports import save_grid
 from samplerzoo.runs.parts import load_model
+from samplerzoo.runs.pictures import draw_grid
 
 STEPS, FAMILIES = (5, 10, 20), ("rddim", "gddim")
 PAPER = {5: 0.46, 10: 0.51, 20: 0.45}  # DDSS over DDIM, FID (Watson et al. 2022, table 1)
@@ -89,7 +89,7 @@ class Experiment:
         if not path.exists():
             model = load_model(name)
             table = sz.DDPM(1000).table(model.schedule)
-            save_grid(path, sz.draw_samples(table, model, jax.random.key(0), 64))
+            path.write_bytes(draw_grid(sz.draw_samples(table, model, jax.random.key(0), 64)))
         return path
 
     def between(self, space: str) -> float:

@@ -581,7 +581,7 @@ def test_a_closed_pipe_is_no_error(tmp_path):
 def test_an_interruption_that_python_drops_is_raised_again():
     code = """if True:
         import gc, os, signal
-        from samplerzoo.cli._common import heed_interruptions, stop_if_asked
+        from samplerzoo.runs.interruptions import heed_interruptions, stop_if_asked
         heed_interruptions()
         gc.callbacks.append(lambda *_: os.kill(os.getpid(), signal.SIGINT))
         gc.collect()

@@ -13,9 +13,8 @@ import pytest
 
 from cli_tools import ENVIRONMENT, TOY, Done, begin, end, succeed, write_toys
 from samplerzoo import load_sampler
-from samplerzoo.cli._common import Wrong
-from samplerzoo.cli._processes import _check, _scheduled
-from samplerzoo.cli._watch import PATIENCE
+from samplerzoo.runs.processes import connection, is_scheduled
+from samplerzoo.runs.watch import PATIENCE
 
 ITERATIONS = 300
 SEARCH = ("search", *TOY, "--family=gddim", "--steps=3", "--n=64", "--batch=24", "--quiet",
@@ -131,7 +130,10 @@ def lose(folder: Path, name: str, victim: int, how: signal.Signals = signal.SIGK
 def test_two_processes_are_killed_and_resumed_by_one(folder):
     first = lose(folder, "killed", victim=1)
     assert first.code == 1
-    assert "Error: process 1 of this run was lost. `samplerzoo resume killed` goes on" in first.err
+    assert (
+        "Error: process 1 of this run was lost. `samplerzoo resume killed` continues it"
+        in first.err
+    )
     assert 5 < len((folder / "killed" / "log.jsonl").read_text().splitlines()) < ITERATIONS
     succeed("resume", "killed", "--quiet", cwd=folder)
     assert close(table(folder / "one"), table(folder / "killed"))
@@ -141,7 +143,10 @@ def test_two_processes_are_killed_and_resumed_by_one(folder):
 def test_a_process_that_falls_silent_is_lost(folder):
     first = lose(folder, "silent", victim=1, how=signal.SIGSTOP)
     assert first.code == 1
-    assert "Error: process 1 of this run was lost. `samplerzoo resume silent` goes on" in first.err
+    assert (
+        "Error: process 1 of this run was lost. `samplerzoo resume silent` continues it"
+        in first.err
+    )
 
 
 @pytest.mark.slow
@@ -186,13 +191,13 @@ def test_under_slurm_nothing_needs_to_be_given(folder):
 
 
 def test_schedulers_are_known_by_their_environment():
-    assert not _scheduled({})
-    assert not _scheduled({"SLURM_NTASKS": "4"})  # of the whole job, outside its steps
-    assert _scheduled({"SLURM_NTASKS": "4", "SLURM_STEP_NODELIST": "node[1-4]"})
-    assert not _scheduled({"SLURM_NTASKS": "1", "SLURM_STEP_NODELIST": "node1"})
-    assert _scheduled({"OMPI_COMM_WORLD_SIZE": "2"})
-    assert _scheduled({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "1"})
-    assert not _scheduled({"KUBERNETES_SERVICE_HOST": "10.0.0.1"})
+    assert not is_scheduled({})
+    assert not is_scheduled({"SLURM_NTASKS": "4"})  # of the whole job, outside its steps
+    assert is_scheduled({"SLURM_NTASKS": "4", "SLURM_STEP_NODELIST": "node[1-4]"})
+    assert not is_scheduled({"SLURM_NTASKS": "1", "SLURM_STEP_NODELIST": "node1"})
+    assert is_scheduled({"OMPI_COMM_WORLD_SIZE": "2"})
+    assert is_scheduled({"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JOB_COMPLETION_INDEX": "1"})
+    assert not is_scheduled({"KUBERNETES_SERVICE_HOST": "10.0.0.1"})
 
 
 @pytest.mark.parametrize(
@@ -208,10 +213,10 @@ def test_schedulers_are_known_by_their_environment():
     ],
 )
 def test_what_does_not_tell_the_processes_is_refused(given, message):
-    with pytest.raises(Wrong, match=message):
-        _check(*given)
+    with pytest.raises(ValueError, match=message):
+        connection(*given)
 
 
 def test_addresses_of_all_kinds_are_taken():
     for address in ("host:1", "127.0.0.1:8476", "[::1]:8476"):
-        assert _check(address, 2, 1)["coordinator_address"] == address
+        assert connection(address, 2, 1)["coordinator_address"] == address

@@ -28,6 +28,7 @@ from samplerzoo.runs.store import (
     load_config,
     load_result,
     load_sampler,
+    log_line,
     read_log,
     save_checkpoint,
     save_config,
@@ -392,14 +393,14 @@ def test_samplers_that_are_none_are_refused(tmp_path):
 def test_a_damaged_log_is_read_up_to_the_damage(tail, tmp_path):
     assert read_log(tmp_path) == []
     for step in range(1, 4):
-        append_log(tmp_path, step, float("nan") if step == 2 else 0.5, 0.12345)
+        append_log(tmp_path, log_line(step, float("nan") if step == 2 else 0.5, 0.12345))
     with (tmp_path / "log.jsonl").open("ab") as file:
         file.write(tail)
     lines = read_log(tmp_path)
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert [line["kid"] for line in lines] == [0.5, None, 0.5]
     cut_log(tmp_path, 2)
-    append_log(tmp_path, 3, 0.25, 0.0)
+    append_log(tmp_path, log_line(3, 0.25, 0.0))
     assert [line["kid"] for line in read_log(tmp_path)] == [0.5, None, 0.25]
 
 

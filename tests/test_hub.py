@@ -17,6 +17,8 @@ import hub_server
 from cli_tools import ENVIRONMENT, Done, contents, fail, succeed
 from samplerzoo.formats import OPENAI, UNET2D, find_parts, open_local, recognise
 from samplerzoo.hub import parse
+from samplerzoo.publishing.upload import public_names, published, refuse_secrets, renamed
+from samplerzoo.runs.spec import Config
 
 PAGE = Path(__file__).parent.parent / "docs" / "hub.md"
 BASE, PUSHED = "google/ddpm-cifar10-32", "you/ddpm-cifar10-32-in-5"
@@ -409,21 +411,52 @@ def test_which_files_make_a_model(names, files, tmp_path):
 
 
 def test_of_paths_the_last_part_is_published():
-    from samplerzoo.publishing.upload import published
-    from samplerzoo.runs.spec import Config
-
     names = {"features": "pixels", "report_features": "pixels", "directory": "/home/me"}
-    public = published(Config(model="/home/me/net", data="/home/me/faces.zip", **names))
+    public = publish(Config(model="/home/me/net", data="/home/me/faces.zip", **names))
     assert (public.model, public.data, public.directory) == ("net", "faces.zip", ".")
-    same = published(Config(model="hf:a/b@c", data="python:my.data:load", **names))
+    same = publish(Config(model="hf:a/b@c", data="python:my.data:load", **names))
     assert (same.model, same.data) == ("hf:a/b@c", "python:my.data:load")
+
+
+def publish(config: Config) -> Config:
+    return published(config, public_names(config))
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "public"),
+    [
+        ("model", "openai:lsun-uncond-100m:/home/me/a b.pt", "openai:lsun-uncond-100m:a b.pt"),
+        ("model", "/home/me/digits", "./digits"),  # is not the registered one
+        ("data", "/home/me/cifar10", "./cifar10"),
+        ("data", "/home/me/images/", "images"),
+        ("data", "python:/home:x", "python:/home:x"),  # refused with the folder's secrets
+        ("features", "resnet:/home/me/net.safetensors", "resnet:net.safetensors"),
+        ("report_features", "resnet:/home/me/net.safetensors", "resnet:net.safetensors"),
+        ("features", "resnet:near.safetensors", "resnet:near.safetensors"),
+        ("kernel", "python:mine:Kernel", "python:mine:Kernel"),
+        ("kernel", "/home/me/kernel", "/home/me/kernel"),  # is none, and refused with the secrets
+    ],
+)
+def test_no_scheme_publishes_a_path(part, name, public):
+    given = {"data": "digits", "features": "pixels", "report_features": "pixels"}
+    assert getattr(publish(Config(**(given | {part: name}))), part) == public
+
+
+def test_two_files_of_one_name_stay_two():
+    names = {"features": "resnet:/a/x.safetensors", "report_features": "resnet:/b/x.safetensors"}
+    hashes = {"data": "1", **{name: name for name in names.values()}}
+    public = publish(Config(data="digits", hashes=hashes, **names))
+    assert public.features == "resnet:x.safetensors"
+    assert public.report_features == "resnet:x.safetensors-2"
+    assert set(public.hashes) == {"data", public.features, public.report_features}
+    rows = {"rows": [{"features": name, "fd": 1.0} for name in names.values()], "n": 3}
+    found = renamed(rows, public_names(Config(data="digits", **names)))
+    assert [row["features"] for row in found["rows"]] == [public.features, public.report_features]
+    assert found["n"] == 3
 
 
 def test_the_end_of_an_address_is_no_path_of_this_machine(tmp_path, monkeypatch):
     """The folder /data is not published by a link to .../me/data."""
-    from samplerzoo.publishing.upload import refuse_secrets
-    from samplerzoo.runs.spec import Config
-
     monkeypatch.setenv("HF_TOKEN", hub_server.TOKEN)
     config = Config(data="digits", features="pixels", report_features="pixels", directory="/a/data")
     page = tmp_path / "README.md"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from report_facts import make_run
-from samplerzoo.cli.search import _config, search
+from samplerzoo.cli.search import search
 from samplerzoo.files import digest
 from samplerzoo.reports.cost import duration
 from samplerzoo.reports.provenance import search_command
@@ -22,6 +22,7 @@ from samplerzoo.reports.reading import (
     run_rows,
 )
 from samplerzoo.runs.rows import Row, read_row
+from samplerzoo.runs.setup import configure
 from samplerzoo.runs.spec import Config
 
 GIVEN = {"data": "digits", "features": "digits-cnn", "report_features": "digits-mlp"}
@@ -188,7 +189,7 @@ def test_the_command_of_a_search_is_the_search(changes):
     given = search.make_context("search", words).params
     assert given.pop("out") == Path("runs/my run")
     fields = {key: value for key, value in given.items() if key in vars(wanted)}
-    found = _config(fields)
+    found, _ = configure(fields)
     recorded = {"allow_code", "microbatch", "checkpoint_every", "directory", "hashes", "versions"}
     for key, value in vars(wanted).items():
         assert key in recorded or getattr(found, key) == value, key

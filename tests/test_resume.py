@@ -123,7 +123,7 @@ def test_an_interrupted_run_says_how_to_go_on(number, folder, alone):
     process.send_signal(number)
     process.send_signal(signal.SIGCONT)
     said = message(end(process), 130)
-    assert said == "Error: Interrupted; `samplerzoo resume 'my run'` goes on."
+    assert said == "Error: Interrupted; `samplerzoo resume 'my run'` continues it."
     steps = kids(folder / "my run")[-1][0]
     saved = safetensors.numpy.load_file(folder / "my run/checkpoint.safetensors")["step"]
     assert saved.shape == ()
@@ -140,7 +140,7 @@ def test_an_interrupted_scoring_says_how_to_go_on(folder, alone):
     process.send_signal(signal.SIGCONT)
     done = end(process)
     assert (done.code, done.out) == (130, "")
-    assert done.err.splitlines()[-1] == "Error: Interrupted; `samplerzoo resume run` goes on."
+    assert done.err.splitlines()[-1] == "Error: Interrupted; `samplerzoo resume run` continues it."
     succeed("resume", "run", "--quiet", cwd=folder)
     check_finished(folder / "run", alone)
 
@@ -227,7 +227,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(folder, alone):
     said = fail("resume", "run", "--quiet", cwd=folder, code=1, before=limit)
     assert "run cannot be written" in said
     assert "File too large" in said
-    assert "`samplerzoo resume run` goes on from it." in said
+    assert "`samplerzoo resume run` continues from it." in said
     assert {*contents(folder / "run")} <= {"config.toml", "log.jsonl", "checkpoint.safetensors"}
     name = "checkpoint.safetensors"
     assert (folder / "run" / name).read_bytes() == before[name]

@@ -63,6 +63,10 @@ from .metrics import (
     precision_recall as precision_recall,
 )
 from .references import Bank as Bank, Statistics as Statistics, reference as reference
+from .runs.errors import InterruptedRunError as InterruptedRunError, RunError as RunError
 from .runs.parts import load_model as load_model
+from .runs.run import Run as Run, load_run as load_run, sample as sample
 from .runs.scores import baselines as baselines, score as score
+from .runs.searching import resume as resume, search as search
+from .runs.spec import Config as Config
 from .runs.store import load_sampler as load_sampler, save_sampler as save_sampler

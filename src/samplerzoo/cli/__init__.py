@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import click
 
-from ._common import heed_interruptions
+from ..runs.interruptions import heed_interruptions
 from .evaluate import evaluate
 from .inspect import inspect
 from .list import list_
@@ -77,13 +77,12 @@ def _fail(message: str, status: int) -> None:
 
 
 def _exit(status: int) -> None:
-    """End the program; at once after an interruption.
+    """End the program at once.
 
-    JAX's threads may be computing then, and crash while Python takes itself down.
+    JAX's threads may be computing and crash while Python takes itself down, or wait for other
+    processes at a last barrier.
     """
-    if status == 130:
-        with suppress(OSError):  # of a pipe that nobody reads
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
+    with suppress(OSError):  # of a pipe that nobody reads
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)

@@ -1,114 +1,71 @@
-"""What the commands share: their options, and errors as sentences."""
+"""What the commands share: their options, their errors as exit statuses, and what they print."""
 
+import json
 import os
-import signal
+import shutil
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from typing import Any
 
 import click
 
-from ..runs.errors import sentence
+from ..runs.errors import InterruptedRunError, RunError
+from ..wording import sentence
 
 
-class Wrong(click.ClickException):
+class UsageError(click.ClickException):
     """Wrong usage: exit status 2."""
 
     exit_code = 2
 
 
-class Failed(click.ClickException):
+class FailedError(click.ClickException):
     """A run that failed: exit status 1."""
 
 
-class Interrupted(click.ClickException):
+class StoppedError(click.ClickException):
     """A run that was interrupted: exit status 130."""
 
     exit_code = 130
 
 
 @contextmanager
-def usage() -> Iterator[None]:
-    """Errors in here come from what the user gave; what plugins print goes to stderr."""
+def errors() -> Iterator[None]:
+    """Turn what a command's call raises into a sentence and an exit status."""
     try:
-        with redirect_stdout(sys.stderr):
-            yield
-    except ConnectionError as error:
-        raise Failed(sentence(error)) from error
+        yield
+    except BrokenPipeError:
+        raise
+    except InterruptedRunError as error:
+        raise StoppedError(str(error)) from None
+    except (ConnectionError, RunError) as error:
+        raise FailedError(sentence(error)) from error
     except (ValueError, OSError) as error:
-        raise Wrong(sentence(error)) from error
+        raise UsageError(sentence(error)) from error
 
 
-@contextmanager
-def locked(folder: Path | None, how: str) -> Iterator[None]:
-    """Refuse a second process in a folder; an interruption says how to go on."""
-    try:
-        with _lock(folder) if folder else nullcontext():
-            yield
-    except KeyboardInterrupt:
-        raise Interrupted(f"Interrupted; {how}." if folder else "Interrupted.") from None
+class Command(click.Command):
+    """A command that returns the text which is printed on stdout.
 
-
-_asked = threading.Event()  # to stop
-
-
-def heed_interruptions() -> None:
-    """Raise KeyboardInterrupt for SIGTERM too, and remember what was raised.
-
-    Python drops an exception that is raised in some callbacks, such as the garbage collector's,
-    where JAX has one. SIGINT stays ignored where the parent process has said so.
+    While it works, what plugins and libraries print goes to stderr.
     """
 
-    def interrupt(_signal: int, _frame: Any) -> None:
-        _asked.set()
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, interrupt)
-
-
-def stop_if_asked(*_: Any) -> None:
-    """Raise an interruption again that was dropped; for loops to call."""
-    if _asked.is_set():
-        raise KeyboardInterrupt
+    def invoke(self, ctx: click.Context) -> None:
+        """Run the command and print its text."""
+        with errors(), redirect_stdout(sys.stderr):
+            text = super().invoke(ctx)
+        if text is not None:
+            click.echo(text)
 
 
-def working_on(folder: Path) -> AbstractContextManager[None]:
-    """The same for a run's folder."""
-    return locked(folder, f"`{resuming(folder)}` goes on")
+command = partial(click.command, cls=Command)
 
 
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:  # Windows has no such locks
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Wrong(f"Another process is at work on {folder}; wait or stop it.") from None
-        yield
-    finally:
-        os.close(handle)
-
-
-def resuming(folder: Path) -> str:
-    """The command that goes on with a run."""
-    from ..runs.store import resuming
-
-    return resuming(folder)
-
-
-run_argument = click.argument("run", type=click.Path(path_type=Path))
+run_argument = click.argument("run")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+debug_option = click.option("--debug", is_flag=True, help="Show tracebacks.", expose_value=False)
 
 
 def _silence(_context: click.Context, _parameter: click.Parameter, quiet: bool) -> bool:
@@ -119,53 +76,58 @@ def _silence(_context: click.Context, _parameter: click.Parameter, quiet: bool) 
 
 
 quiet_option = click.option("--quiet", is_flag=True, callback=_silence, help="Show no progress.")
-debug_option = click.option("--debug", is_flag=True, help="Show tracebacks.", expose_value=False)
+
+
+def process_options(command: Callable) -> Callable:
+    """Add the options of commands that several processes can run together."""
+    for name, kind, text in (
+        ("--process-id", int, "Which of them this one is, from 0; number 0 writes the run."),
+        ("--processes", int, "How many processes run this command together."),
+        (
+            "--coordinator",
+            str,
+            "HOST:PORT where process 0 listens, reached by all. Under Slurm, Open MPI or a "
+            "Kubernetes job none of the three is needed.",
+        ),
+    ):
+        command = click.option(name, type=kind, help=text)(command)
+    return command
 
 
 def pairs(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict:
-    """`key=value` options as a dict."""
+    """Read `key=value` options as a dict."""
     from ..runs.names import options
 
-    with usage():
+    with errors():
         return options(values)
 
 
 def numbers(_context: click.Context, parameter: click.Parameter, value: str) -> list[int]:
-    """A list of different integers given as `5,10,20`."""
+    """Read a list of different integers given as `5,10,20`."""
     try:
         found = list(dict.fromkeys(int(part) for part in value.split(",")))
     except ValueError:
-        raise Wrong(
+        raise UsageError(
             f"--{parameter.name} is {value!r}; it must be whole numbers such as 5,10,20."
         ) from None
     least = 1 if parameter.name == "steps" else 0
     if min(found) < least:
-        raise Wrong(f"--{parameter.name} is {value!r}; each must be at least {least}.")
+        raise UsageError(f"--{parameter.name} is {value!r}; each must be at least {least}.")
     return found
-
-
-def check_seeds(*seeds: int) -> None:
-    """Refuse seeds that stand for no series of random numbers of their own."""
-    from ..runs.spec import check_seed
-
-    with usage():
-        for seed in seeds:
-            check_seed(seed)
 
 
 def microbatch(
     _context: click.Context, _parameter: click.Parameter, value: str
 ) -> int | str | None:
-    """A number of samples, or `auto`."""
+    """Read a number of samples, or `auto`."""
     return int(value) if value and value.isdecimal() else value
 
 
-def check_hashes(config, now: dict[str, str]) -> None:
-    """Refuse to go on with another model, other data or other features than a run began with."""
-    from ..references import same
+def terminal_width() -> int | None:
+    """Return the characters in a line of the terminal on stdout; None where it leads elsewhere."""
+    return shutil.get_terminal_size((0, 0)).columns or None
 
-    if changed := [k for k, then in config.hashes.items() if not same(then, now.get(k, ""))]:
-        raise ValueError(
-            f"{' and '.join(changed)}: not what it was when this run began, so the run cannot go "
-            "on as if nothing had changed; search again."
-        )
+
+def as_text(value: Any) -> str:
+    """Write a value as one JSON object."""
+    return json.dumps(value, indent=2)

@@ -2,27 +2,26 @@
 
 import os
 import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
-from ..runs.errors import phrase
+from ..runs.interruptions import stop_if_asked
+from ..wording import phrase
 from ._common import (
-    Failed,
-    Wrong,
-    check_seeds,
+    FailedError,
+    UsageError,
+    command,
     debug_option,
-    locked,
+    errors,
     numbers,
     quiet_option,
-    stop_if_asked,
-    usage,
+    terminal_width,
 )
 
 
-@click.command()
+@command()
 @click.argument("targets", nargs=-1, required=True, metavar="RUN|FAMILY...")
 @click.option("--steps", default="10", show_default=True, callback=numbers,
               help="Network evaluations of the families, such as 5,10,20.")  # fmt: skip
@@ -59,50 +58,52 @@ def evaluate(targets, steps, baselines, n, seeds, metrics, out, form, quiet, **g
     an option.
     """
     if n < 2:
-        raise Wrong(f"--n is {n}; it must be at least 2.")
+        raise UsageError(f"--n is {n}; it must be at least 2.")
     if given["held_out_split"] and not given["held_out"]:
-        raise Wrong("--held-out-split is a part of --held-out; give this too.")
-    check_seeds(*seeds)
+        raise UsageError("--held-out-split is a part of --held-out; give this too.")
+    from ..runs.spec import check_seed
+    from ..runs.store import locked
+
+    for seed in seeds:
+        check_seed(seed)
     if out and out.exists() and not out.is_dir():
-        raise Wrong(f"--out {out} is a file; give a new folder, or that of an evaluation.")
-    with usage():
+        raise UsageError(f"--out {out} is a file; give a new folder, or that of an evaluation.")
+    with errors():
         targets = list(dict.fromkeys(os.path.normpath(target) for target in targets))
         plan = _plan(targets, given, steps, baselines, quiet)
         found, columns = _metrics(metrics, plan, n, quiet)
         from ..files import digest
         from ..runs.evaluation import open_evaluation
         from ..runs.rows import Scores
-        from ._show import terminal_width
 
         if out:
             _make(out)
         tables = {f"{name} {nfe}": digest(table) for (name, nfe), table in plan.samplers.items()}
-    with locked(out, "the same command goes on"), redirect_stdout(sys.stderr):
-        with usage():
+    with locked(out, "the same command continues it"):
+        with errors():
             plan.about["depends_on"]["n"] = n
             evaluation = open_evaluation(out, plan.about, tables)
         try:
             _fill(evaluation, plan, found, columns, n, seeds, quiet)
             evaluation.finish()
         except OSError as error:
-            raise Failed(
+            raise FailedError(
                 f"{out} cannot be written ({phrase(error)}); the scores in it are whole, and the "
-                "same command goes on from them."
+                "same command continues from them."
             ) from error
     asked = [(name, nfe, space, seed) for name, nfe in plan.samplers for seed in seeds
              for space in plan.features]  # fmt: skip
     scores = Scores([evaluation.rows[key] for key in asked], plan.about)
     if form == "table":
-        click.echo(scores.text(terminal_width()))
-    else:
-        click.echo({"markdown": scores.markdown, "csv": scores.csv, "json": scores.json}[form]())
+        return scores.text(terminal_width())
+    return {"markdown": scores.markdown, "csv": scores.csv, "json": scores.json}[form]()
 
 
 def _make(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Wrong(f"--out {out} cannot be made ({phrase(error)}); give another.") from error
+        raise UsageError(f"--out {out} cannot be made ({phrase(error)}); give another.") from error
 
 
 class Plan(NamedTuple):
@@ -120,14 +121,14 @@ def _plan(
 ) -> Plan:
     from ..runs.names import split
     from ..runs.parts import (
+        crops,
         hashes,
         load_data,
         load_features,
-        load_held_out,
         load_model,
         load_references,
     )
-    from ._targets import find_runs, sampler_tables
+    from ..runs.targets import find_runs, sampler_tables
 
     runs = find_runs(targets)
     configs = [run.config for run in runs.values()]
@@ -141,8 +142,9 @@ def _plan(
     images = load_data(chosen["data"], *where, allow_code=trust["data"])
     held_out = None
     if given["held_out"]:
-        where = (model.shape, model.clip, given["held_out_split"], chosen["crop"])
-        held_out = load_held_out(given["held_out"], *where)
+        crop = crops(given["held_out"], chosen["crop"])
+        where = (model.shape, model.clip, given["held_out_split"], crop)
+        held_out = load_data(given["held_out"], *where)
     features = {
         name: load_features(name, model.shape, rounding=True, allow_code=trust["features"])
         for name in split(chosen["features"])
@@ -176,7 +178,7 @@ def _choose(given: dict, configs: list) -> dict[str, Any]:
     """
     foreign = not configs and given["model"] not in (None, "digits")
     if foreign and not (given["data"] and given["features"]):
-        raise Wrong(
+        raise UsageError(
             f"The model {given['model']!r} has no default --data and --features; give them."
         )
     chosen = {}
@@ -192,7 +194,7 @@ def _common(configs: list, name: str, default: Any) -> Any:
     """What all runs have in common, or the default without runs."""
     values = {getattr(config, name) for config in configs}
     if len(values) > 1:
-        raise Wrong(
+        raise UsageError(
             f"The runs differ in {name} ({', '.join(sorted(map(str, values)))}); "
             f"give {_OPTIONS.get(name, f'--{name}')}, or evaluate them apart."
         )
@@ -224,7 +226,7 @@ def _metrics(
             }
             if all(reasons.values()) and words:
                 reason = next(iter(reasons.values()))
-                raise Wrong(f"The metric {name!r} does not apply, so leave it out: {reason}")
+                raise UsageError(f"The metric {name!r} does not apply, so leave it out: {reason}")
             found[name] = metric
             for space, reason in reasons.items():
                 columns[space] += [] if reason else metric.better
@@ -236,12 +238,13 @@ def _fill(
 ) -> None:
     """Score what is not scored yet; the bar counts network evaluations."""
     from ..core.devices import all_devices
+    from ..runs.bars import progress_bar
     from ..runs.rows import read_row
-    from ._show import progress, score_rows
+    from ._show import score_rows
 
     work = [(name, nfe, seed) for name, nfe in plan.samplers for seed in seeds
             if not evaluation.has(name, nfe, seed, columns)]  # fmt: skip
-    with progress(n * sum(nfe for _, nfe, _ in work), "evaluate", quiet) as bar:
+    with progress_bar(n * sum(nfe for _, nfe, _ in work), "evaluate", not quiet) as bar:
         for name, nfe, seed in work:
             rows, _ = score_rows(
                 name, plan.samplers[name, nfe], plan.model, plan.features, plan.references,

@@ -1,11 +1,13 @@
 """samplerzoo inspect"""
 
+from typing import Any
+
 import click
 
-from ._common import debug_option, json_option, usage
+from ._common import as_text, command, debug_option, json_option
 
 
-@click.command()
+@command()
 @click.argument("model", metavar="hf:OWNER/NAME|PATH|FORMAT:PATH")
 @json_option
 @debug_option
@@ -14,20 +16,15 @@ def inspect(model: str, as_json: bool):
 
     The exit status is 0 where that could be told, whatever the answer.
     """
-    with usage():
-        from ..runs.parts import describe_model
+    from ..runs.parts import describe_model
 
-        found = describe_model(model)
+    found = describe_model(model)
     if as_json:
-        from ._show import print_json
-
-        print_json(found)
-        return
-    for name, value in found.items():
-        click.echo(f"{name:<14} {_text(value)}")
+        return as_text(found)
+    return "\n".join(f"{name:<14} {_words(value)}" for name, value in found.items())
 
 
-def _text(value) -> str:
+def _words(value: Any) -> str:
     """A value as one reads it."""
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "-"}[value]

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from ..runs.errors import phrase
-from ._common import Failed, Wrong, debug_option, quiet_option, usage
+from ..wording import phrase
+from ._common import FailedError, UsageError, command, debug_option, errors, quiet_option
 
 EVALUATION = "evaluation.json"  # what tells the folder of an evaluation
 
 
-@click.command()
+@command()
 @click.argument("folders", nargs=-1, required=True, metavar="RUN|EVALUATION...")
 @click.option("--out", type=click.Path(path_type=Path), help="The page.  [default: report.html in "
               "the run's folder, or in the current one where there are several]")  # fmt: skip
@@ -30,23 +30,23 @@ def report(folders: tuple[str, ...], out: Path | None, quiet: bool):
     evaluations = [name for name in names if (Path(name) / EVALUATION).is_file()]
     runs = [name for name in names if name not in evaluations]
     if not runs:
-        raise Wrong("A report needs the folder of a run; evaluations only add scores to it.")
+        raise UsageError("A report needs the folder of a run; evaluations only add scores to it.")
     out = out or Path("report.html" if len(runs) > 1 or runs[0].startswith("hf:") else
                       f"{runs[0]}/report.html")  # fmt: skip
     if Path(runs[0]) != out.parent and not out.absolute().parent.is_dir():
-        raise Wrong(f"--out is {str(out)!r}, but there is no folder {out.absolute().parent}.")
+        raise UsageError(f"--out is {str(out)!r}, but there is no folder {out.absolute().parent}.")
     if out.is_dir():
-        raise Wrong(f"--out {out} is a folder; give a file.")
+        raise UsageError(f"--out {out} is a folder; give a file.")
     command = shlex.join(["samplerzoo", "report", *names, "--out", str(out)])
-    with usage():
+    with errors():
         text = _page(runs, evaluations, command, quiet)
     try:
         from ..files import write
 
         write(out, text.encode(errors="replace"))
     except OSError as error:
-        raise Failed(f"{out} cannot be written: {phrase(error)}.") from error
-    click.echo(str(out))
+        raise FailedError(f"{out} cannot be written: {phrase(error)}.") from error
+    return str(out)
 
 
 def _page(runs: list[str], evaluations: list[str], command: str, quiet: bool) -> str:
@@ -54,11 +54,12 @@ def _page(runs: list[str], evaluations: list[str], command: str, quiet: bool) ->
     from ..reports.facts import Facts
     from ..reports.reading import check_alike, finished
     from ..reports.report import Report
+    from ..runs.bars import progress_bar
+    from ..runs.run import load_run
     from ..runs.spec import versions
-    from ._load import load_run
-    from ._show import progress
 
-    found = {name: gather.Found(*load_run(name)) for name in runs}
+    loaded = {name: load_run(name) for name in runs}
+    found = {name: gather.Found(run.path, run.config) for name, run in loaded.items() if run.path}
     configs = {name: run.config for name, run in found.items()}
     check_alike(configs)
     for name, run in found.items():
@@ -68,7 +69,7 @@ def _page(runs: list[str], evaluations: list[str], command: str, quiet: bool) ->
     read, rows = gather.read_runs(found, model)
     kept, left_out = gather.read_scores(read, rows, map(Path, evaluations))
     data, no_data = _data(config, model)
-    with progress(gather.amount(read), "draw", quiet) as bar:
+    with progress_bar(gather.amount(read), "draw", not quiet) as bar:
         drawn = []
         for one in gather.draw(read, model):
             drawn.append(one)

@@ -4,16 +4,22 @@ import dataclasses
 import json
 import re
 import tempfile
+from collections.abc import Collection, Mapping
+from itertools import chain, count
 from pathlib import Path, PurePath
+from typing import Any
 
 from ..files import read_tensors, write, write_tensors
 from ..hub import Reference, parse
 from ..hub.download import listing
 from ..hub.errors import explained
 from ..runs.names import published as without_path, repository
+from ..runs.setup import PARTS
 from ..runs.spec import Config
 from ..runs.store import load_config, load_result, load_sampler, resuming, save_config
 from .card import card
+
+_WITH_PATHS = ("model", "data", "features", "report_features")  # the parts whose names may be paths
 
 
 def push(run: Path, name: str, private: bool) -> str:
@@ -68,21 +74,24 @@ def _check_target(reference: Reference, private: bool) -> None:
 def prepare(run: Path, name: str, folder: Path) -> None:
     """Write what is published of a finished run as `name` into an empty folder.
 
-    Of paths on this machine only the last part is kept. Raises ValueError where the run is not
-    finished, or where something of this machine is left.
+    Of paths on this machine only the last part is kept, wherever a name stands.
+
+    Raises:
+        ValueError: The run is not finished, or something of this machine is left.
     """
     config, result = load_config(run), load_result(run)
     if result is None:
         raise ValueError(f"{run} is not finished; `{resuming(run)}` finishes it.")
     base_model = repository(config.model)
     base = listing(base_model).card if base_model else {}
-    public = published(config)
+    names = public_names(config)
+    public = published(config, names)
     save_config(folder, public)
     _, about = load_sampler(run / "sampler.safetensors")
     tensors, metadata = read_tensors(run / "sampler.safetensors")
-    about = json.dumps(about | {"model": public.model}, sort_keys=True)
+    about = json.dumps(renamed(about, names), sort_keys=True)
     write_tensors(folder / "sampler.safetensors", tensors, metadata | {"about": about})
-    result = {**result, "run": name}
+    result = {**renamed(result, names), "run": name}
     write(folder / "result.json", (json.dumps(result, indent=2) + "\n").encode())
     for picture in result["pictures"]:
         write(folder / PurePath(picture).name, (run / PurePath(picture).name).read_bytes())
@@ -90,11 +99,46 @@ def prepare(run: Path, name: str, folder: Path) -> None:
     refuse_secrets(folder, config)
 
 
-def published(config: Config) -> Config:
-    """A configuration without the paths of this machine."""
-    names = ("model", "data", "features", "report_features")
-    public = {name: without_path(getattr(config, name)) for name in names}
-    return dataclasses.replace(config, directory=".", **public)
+def public_names(config: Config) -> dict[str, str]:
+    """Return what each name of a configuration is called where paths are not told.
+
+    Different names stay different: the second of two files of one name is numbered.
+    """
+    found: dict[str, str] = {}
+    for part in _WITH_PATHS:
+        group = PARTS[part]
+        taken = [found[getattr(config, other)] for other in _before(part, group)]
+        name = getattr(config, part)
+        if name not in found:
+            found[name] = _numbered(without_path(group, name), taken)
+    return found
+
+
+def _before(part: str, group: str) -> list[str]:
+    """The parts of a group that come before one of them."""
+    members = [other for other in _WITH_PATHS if PARTS[other] == group]
+    return members[: members.index(part)]
+
+
+def _numbered(name: str, taken: Collection[str]) -> str:
+    others = (f"{name}-{number}" for number in count(2))
+    return next(other for other in chain([name], others) if other not in taken)
+
+
+def published(config: Config, names: Mapping[str, str]) -> Config:
+    """Return a configuration without the paths of this machine, under other names."""
+    parts = {part: names[getattr(config, part)] for part in _WITH_PATHS}
+    hashes = {names.get(key, key): value for key, value in config.hashes.items()}
+    return dataclasses.replace(config, directory=".", hashes=hashes, **parts)
+
+
+def renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """Return JSON-like data with names in place of others, as values and as keys."""
+    if isinstance(value, dict):
+        return {names.get(key, key): renamed(item, names) for key, item in value.items()}
+    if isinstance(value, list):
+        return [renamed(item, names) for item in value]
+    return names.get(value, value) if isinstance(value, str) else value
 
 
 def refuse_secrets(folder: Path, config: Config) -> None:

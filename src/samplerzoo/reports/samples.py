@@ -11,10 +11,10 @@ from markupsafe import Markup
 from PIL import Image
 
 from ..metrics import decimals
+from ..runs.pictures import is_image
 from .charts import limits_of, points_chart
 from .comparison import Comparison, text
 from .facts import Facts
-from .figures import is_image
 from .looks import Look
 
 _WIDE, _SMALL, _LARGE = 900, 40, 128  # pixels: of a strip, about; of an image, at least, at most

@@ -1,10 +1,19 @@
-"""What goes wrong in a run, and exceptions as sentences."""
+"""What goes wrong in a run."""
 
 from pathlib import Path
+from typing import Any
 
 
 class RunError(RuntimeError):
-    """A run that failed; what it had saved before is whole."""
+    """A run that failed; what it had saved before is whole.
+
+    Attributes:
+        run: The run up to there, with the last good sampler, where there is one; else None.
+    """
+
+    def __init__(self, message: str, run: Any = None):
+        super().__init__(message)
+        self.run = run
 
 
 class LockedError(ValueError):
@@ -25,14 +34,3 @@ class InterruptedRunError(KeyboardInterrupt):
     def __init__(self, folder: Path, remedy: str):
         super().__init__(f"Interrupted; {remedy}.")
         self.folder = folder
-
-
-def phrase(error: BaseException) -> str:
-    """Return an exception's message as one line, to put inside a sentence."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
-
-
-def sentence(error: BaseException) -> str:
-    """Return an exception's message as one line that ends as a sentence."""
-    line = phrase(error)
-    return line if line.endswith((")", "?", "!")) else f"{line}."

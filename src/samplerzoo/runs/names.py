@@ -232,12 +232,19 @@ def repository(model: str) -> Reference | None:
     return parse_reference(str(name.place)) if name.on_hub else None
 
 
-def published(text: str) -> str:
+def published(group: str, text: str) -> str:
     """Return a name without the path of this machine in it: the last part of the path stays."""
     if not (found := _ABSOLUTE.fullmatch(text)):
         return text
     before, path = found.groups()
-    return f"{before}{PurePath(path).name}"
+    short = f"{before}{PurePath(path).name}"
+    return f"./{short}" if short in entries(group) else short
+
+
+def label_of(text: str) -> str:
+    """Return what a part is called in tables and titles: of code and objects, the last word."""
+    scheme, _, rest = text.partition(":")
+    return rest.rpartition(":")[2] if scheme in (PYTHON, OBJECT) else text
 
 
 def name_of(given: Any) -> str:

@@ -32,7 +32,7 @@ from ..references import (
     reference,
 )
 from ..registry import GROUPS, entries
-from .errors import phrase, sentence
+from ..wording import phrase, sentence
 from .names import (
     HUB,
     PATH,
@@ -207,19 +207,29 @@ def load_family(
     Raises:
         ValueError: There is no such family, or it takes no such steps or options.
     """
-    if isinstance(given, AbstractFamily):
-        if options:
-            raise ValueError("A family that is an object has its options; give none beside it.")
-        nfe = eqx.filter_eval_shape(given.table, model.schedule).nfe
-        if nfe != steps:
-            raise ValueError(f"The family has {nfe} steps where steps is {steps}; give {nfe}.")
-        return given
-    cls, name = _class("families", given, AbstractFamily, allow_code)
     most = model.schedule.steps
     if steps < 1 or (most is not None and steps > most):
         bound = f" and at most the schedule's {most}" if most is not None else ""
         raise ValueError(f"steps is {steps}; it must be at least 1{bound}.")
-    return construct(cls, f"The family {name!r}", {"steps": steps, "times": stride}, options)
+    family = make_family(given, steps, stride, options, allow_code=allow_code)
+    if family is given:
+        nfe = eqx.filter_eval_shape(family.table, model.schedule).nfe
+        if nfe != steps:
+            raise ValueError(f"The family has {nfe} steps where steps is {steps}; give {nfe}.")
+    return family
+
+
+def make_family(
+    given: str | type[AbstractFamily] | AbstractFamily,
+    steps: int,
+    stride: str,
+    options: Mapping[str, Any],
+    *,
+    allow_code: bool = True,
+) -> AbstractFamily:
+    """Make a family for whatever schedule; see `load_family`."""
+    fixed = {"steps": steps, "times": stride}
+    return _member("families", AbstractFamily, given, fixed, options, allow_code)
 
 
 def load_kernel(
@@ -238,24 +248,33 @@ def load_kernel(
     Raises:
         ValueError: There is no such kernel, or it takes no such options.
     """
-    if isinstance(given, AbstractKernel):
+    return _member("kernels", AbstractKernel, given, {}, options, allow_code)
+
+
+def _member(
+    group: str,
+    base: type,
+    given: Any,
+    fixed: Mapping[str, Any],
+    options: Mapping[str, Any],
+    allow_code: bool,
+) -> Any:
+    """A member of a class that is named or given, or the member that is given."""
+    kind = GROUPS[group]
+    if isinstance(given, base):
         if options:
-            raise ValueError("A kernel that is an object has its options; give none beside it.")
+            raise ValueError(f"A {kind} that is an object has its options; give none beside it.")
         return given
-    cls, name = _class("kernels", given, AbstractKernel, allow_code)
-    return construct(cls, f"The kernel {name!r}", {}, options)
-
-
-def _class(group: str, given: Any, base: type, allow_code: bool) -> tuple[type, str]:
-    """The class that is named or given, and what it is called."""
     if isinstance(given, str):
-        return find(group, given, base, allow_code=allow_code), given
-    if not (isinstance(given, type) and issubclass(given, base)):
+        cls, name = find(group, given, base, allow_code=allow_code), given
+    elif isinstance(given, type) and issubclass(given, base):
+        cls, name = given, given.__name__
+    else:
         raise ValueError(
-            f"The {GROUPS[group]} is {given!r}; it must be a name, a class derived from "
-            f"{base.__name__}, or a member of one."
+            f"The {kind} is {given!r}; it must be a name, a class derived from {base.__name__}, or "
+            "a member of one."
         )
-    return given, given.__name__
+    return construct(cls, f"The {kind} {name!r}", fixed, options)
 
 
 def load_metric(given: str | Metric, *, allow_code: bool = True) -> Metric:
@@ -355,18 +374,10 @@ def load_data(
     return Bank.at(path) if is_bank(path) else Statistics(path)
 
 
-def load_held_out(
-    given: GivenData,
-    shape: Shape,
-    clip: Range,
-    split: str | None = None,
-    crop: bool = False,
-    *,
-    allow_code: bool = True,
-) -> Data:
-    """Load held-out data, cropped as the data are if they are files too; see `load_data`."""
+def crops(given: GivenData, crop: bool) -> bool:
+    """Tell whether held-out data are cropped: as the data are, if they are files too."""
     is_path = isinstance(given, str | Path) and parse("datasets", str(given)).scheme == PATH
-    return load_data(given, shape, clip, split, crop and is_path, allow_code=allow_code)
+    return crop and is_path
 
 
 def _data_of(

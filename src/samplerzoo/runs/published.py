@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ..files import write
 from ..hub.download import cached, check, download, folder_of, listing, pin
-from ..hub.reference import Reference
+from ..hub.reference import Reference, parse
 from .spec import Config
 from .store import load_config, save_config
 
@@ -34,12 +34,30 @@ def fetch_config(folder: Path) -> Config:
     return dataclasses.replace(config, directory=str(Path.cwd()), allow_code=False)
 
 
-def pull(reference: Reference, out: Path) -> None:
-    """Copy a published run into a folder, which must be new or empty."""
+def pull(name: str, out: Path | None = None, allow_code: bool = False) -> Path:
+    """Copy a published run into a folder.
+
+    Args:
+        name: `owner/name[@revision]`, with or without `hf:`.
+        out: A new or empty folder. [default: the name under runs/]
+        allow_code: Whether the run may name code and files of this machine.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: There is no such run, or the folder is taken.
+        ConnectionError: The Hub is out of reach.
+    """
+    reference = parse(name)
+    out = out or Path("runs") / reference.repository.partition("/")[2]
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ValueError(f"{out} exists and is not an empty folder; give another --out.")
     fetched = fetch_run(reference)
-    config = fetch_config(fetched)
+    config = dataclasses.replace(fetch_config(fetched), allow_code=allow_code)
     out.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         if name != "config.toml" and (fetched / name).exists():
             write(out / name, (fetched / name).read_bytes())
     save_config(out, config)
+    return out

@@ -1,4 +1,4 @@
-"""What a run leaves on disk: its configuration, its checkpoints and the searched sampler.
+"""The files of a run: its configuration, its log, its checkpoints and the searched sampler.
 
 A run is a folder: `config.toml` is written first and holds everything needed to run it again,
 `result.json` last. Every file is written whole or not at all.
@@ -9,24 +9,106 @@ import json
 import math
 import shlex
 import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import tomli_w
+from filelock import FileLock, Timeout
 
 from ..core.families import AbstractFamily
 from ..core.optimise import SearchState
 from ..core.table import StepTable
 from ..files import from_tensors, read_tensors, to_tensors, write, write_tensors
+from .errors import InterruptedRunError, LockedError
 from .spec import Config
 
 FORMAT = "samplerzoo.sampler/1"
+LOCK = ".lock"  # the file that a process at work in a folder holds
 
 
 def resuming(folder: Path) -> str:
     """Return the command that continues a run."""
     return f"samplerzoo resume {shlex.quote(str(folder))}"
+
+
+def refuse_taken(folder: Path) -> None:
+    """Refuse a folder that holds anything; nothing is ever overwritten.
+
+    Raises:
+        ValueError: It holds something, or is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out {folder} is a file; give a new folder.")
+    if (folder / "config.toml").exists():
+        raise ValueError(
+            f"--out {folder} holds another run; give a new folder, or `{resuming(folder)}`."
+        )
+    if folder.exists() and any(not is_leftover(path) for path in folder.iterdir()):
+        raise ValueError(f"--out {folder} is not empty; give a new folder.")
+
+
+def is_leftover(path: Path) -> bool:
+    """Tell whether a file is one that this program makes and removes: unfinished, or a lock."""
+    return path.name.endswith(".tmp") or path.name == LOCK
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the unfinished files of a process that was killed; for the one that has the lock."""
+    for left in folder.glob(".*.tmp"):
+        left.unlink()
+
+
+def new_folder(prefix: str) -> Path:
+    """Make a new numbered folder under runs/, the first that does not exist."""
+    number = 0
+    while True:
+        number += 1
+        folder = Path("runs") / f"{prefix}{number:03}"
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
+
+
+@contextmanager
+def locked(folder: Path | None, remedy: str | None = None) -> Iterator[None]:
+    """Keep other processes out of a folder; the lock of one that was killed is open.
+
+    Args:
+        folder: The folder; None locks nothing.
+        remedy: What to say after an interruption, such as "`samplerzoo resume x` continues it".
+
+    Raises:
+        LockedError: Another process is at work in it.
+        InterruptedRunError: A KeyboardInterrupt came, and there is a folder.
+    """
+    if folder is None:
+        yield
+        return
+    try:
+        with _lock(folder):
+            yield
+    except InterruptedRunError:
+        raise
+    except KeyboardInterrupt:
+        raise InterruptedRunError(folder, remedy or f"`{resuming(folder)}` continues it") from None
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise LockedError(f"Another process is at work on {folder}; wait or stop it.") from None
+    try:
+        yield
+    finally:
+        (folder / LOCK).unlink(missing_ok=True)  # while it is held: who waits for it looks again
+        lock.release()
 
 
 def save_config(folder: Path, config: Config) -> None:
@@ -111,12 +193,39 @@ def load_sampler(path: Path) -> tuple[StepTable, dict]:
     return table, about
 
 
-def append_log(folder: Path, step: int, kid: float, seconds: float) -> None:
-    """Add one step to log.jsonl; a KID that is not finite is null."""
+def load_family_into(path: Path, like: AbstractFamily) -> AbstractFamily:
+    """Load the searched arrays of a family from a saved sampler.
+
+    Args:
+        path: The file.
+        like: The family as it was before the search.
+
+    Raises:
+        ValueError: The file is damaged, or holds another family.
+    """
+    tensors, _ = read_tensors(path)
+    names = {name: name.removeprefix("family.") for name in tensors if name.startswith("family.")}
+    try:
+        return from_tensors(like, {short: tensors[name] for name, short in names.items()})
+    except ValueError as error:
+        raise ValueError(f"{path} does not hold this family: {error}") from error
+
+
+def log_line(step: int, kid: float, seconds: float) -> dict[str, Any]:
+    """Make a line of the log; a KID that is not finite is None."""
     finite = kid if math.isfinite(kid) else None
-    line = {"step": step, "kid": finite, "seconds": round(seconds, 4)}
+    return {"step": step, "kid": finite, "seconds": round(seconds, 4)}
+
+
+def append_log(folder: Path, line: Mapping[str, Any]) -> None:
+    """Add one step to log.jsonl."""
     with (folder / "log.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
+
+
+def write_log(folder: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Write log.jsonl anew."""
+    write(folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
 def read_log(folder: Path) -> list[dict]:
@@ -131,10 +240,15 @@ def read_log(folder: Path) -> list[dict]:
     return lines
 
 
-def cut_log(folder: Path, step: int) -> None:
-    """Drop from log.jsonl all that comes after a step, so that it can be run again."""
+def cut_log(folder: Path, step: int) -> list[dict]:
+    """Drop from log.jsonl all that comes after a step, so that it can be run again.
+
+    Returns:
+        The lines that are left.
+    """
     kept = [line for line in read_log(folder) if line["step"] <= step]
-    write(folder / "log.jsonl", "".join(json.dumps(line) + "\n" for line in kept).encode())
+    write_log(folder, kept)
+    return kept
 
 
 def save_result(folder: Path, result: dict) -> None:

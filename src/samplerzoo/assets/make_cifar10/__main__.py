@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...files import write
-from ...reports import save_grid
+from ...runs.pictures import draw_grid
 from . import classifier, denoiser
 from .card import write_card
 from .data import labelled
@@ -107,7 +107,7 @@ def train_denoiser(
         save(path, state, recipe, progress.seconds)
         place.log("denoiser", progress)
         denoiser.export(place.out / "denoiser", name, state.average)
-        save_grid(place.out / "samples.png", np.asarray(denoiser.draw(state.average, GRID)))
+        write(place.out / "samples.png", draw_grid(np.asarray(denoiser.draw(state.average, GRID))))
         figures = {**progress._asdict(), "network": name, "batch": batch}
         figures["parameters"] = _size(state.average)
         for part, some in {"train": data, "test": test}.items():

@@ -1,21 +1,23 @@
-"""Figures of a run: samples side by side, and the search's curve."""
+"""Pictures of a run as PNG: samples side by side, and the search's curve."""
 
 import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ..files import write
-
 
 def tile(images: Float[np.ndarray, "N H W C"], columns: int) -> np.ndarray:
-    """A grid of images in [-1, 1] as uint8 (rows, columns, C), one grey pixel between them.
+    """Arrange images in a grid with one grey pixel between them.
 
-    A number that is not finite is grey too.
+    Args:
+        images: Samples in [-1, 1]; a number that is not finite is grey too.
+        columns: Images in a row.
+
+    Returns:
+        The grid (height, width, C) as uint8.
     """
     images = np.where(np.isfinite(images), images, 0)
     pixels = np.round((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
@@ -28,22 +30,37 @@ def tile(images: Float[np.ndarray, "N H W C"], columns: int) -> np.ndarray:
 
 
 def is_image(shape: tuple[int, ...]) -> bool:
-    """Whether samples of this shape can be shown as pictures."""
+    """Tell whether samples of a shape can be shown as pictures."""
     return len(shape) == 3 and shape[-1] in (1, 3)
 
 
-def save_grid(path: Path, images: Float[np.ndarray, "N H W C"]) -> None:
-    """One PNG of many samples, about as wide as high, small images enlarged."""
+def draw_grid(images: Float[np.ndarray, "N H W C"]) -> bytes:
+    """Draw many samples as one picture, about as wide as high, small images enlarged.
+
+    Args:
+        images: Samples in [-1, 1], of one channel or three.
+
+    Returns:
+        A PNG file.
+    """
     grid = tile(images, columns=int(np.ceil(np.sqrt(len(images)))))
     scale = max(1, 32 // images.shape[1])
     grid = grid.repeat(scale, 0).repeat(scale, 1)
     buffer = io.BytesIO()
     Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid).save(buffer, "PNG")
-    write(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
-def save_samples(path: Path, samples: Mapping[str, Float[np.ndarray, "N ..."]]) -> None:
-    """A strip of samples for each sampler, below one another: the same noise in each column."""
+def draw_strips(samples: Mapping[str, Float[np.ndarray, "N ..."]]) -> bytes:
+    """Draw a strip of samples for each sampler, below one another.
+
+    Args:
+        samples: Samples by the sampler's name, the same noise in each column. What is not an image
+            is drawn as points of its first and its last number.
+
+    Returns:
+        A PNG file.
+    """
     figure = Figure(figsize=(11, 0.2 + 1.35 * len(samples)), layout="constrained")
     axes = figure.subplots(len(samples), squeeze=False)[:, 0]
     for axis, (name, values) in zip(axes, samples.items(), strict=True):
@@ -54,11 +71,18 @@ def save_samples(path: Path, samples: Mapping[str, Float[np.ndarray, "N ..."]]) 
         else:
             flat = values.reshape(len(values), -1)
             axis.plot(flat[:, 0], flat[:, -1], ".")
-    _save(figure, path)
+    return _png(figure)
 
 
-def save_curve(path: Path, kids: Sequence[float]) -> None:
-    """KID of every step's batch, with its running mean; skipped steps are gaps."""
+def draw_curve(kids: Sequence[float]) -> bytes:
+    """Draw the KID of every step's batch with its running mean; skipped steps are gaps.
+
+    Args:
+        kids: The KID of each step, NaN of a skipped one.
+
+    Returns:
+        A PNG file.
+    """
     figure = Figure(figsize=(7, 4), layout="constrained")
     axis = figure.subplots()
     steps = np.arange(1, len(kids) + 1)
@@ -74,10 +98,10 @@ def save_curve(path: Path, kids: Sequence[float]) -> None:
     axis.set_xlabel("step")
     axis.set_ylabel("KID in the searched features")
     axis.legend()
-    _save(figure, path)
+    return _png(figure)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
-    write(path, buffer.getvalue())
+    return buffer.getvalue()

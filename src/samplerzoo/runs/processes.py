@@ -1,48 +1,36 @@
 """Several processes at one search: how they join, and how they end when one of them is lost."""
 
-import atexit
 import os
 import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import Any
 
-import click
-
-from ._common import Wrong, resuming
-from ._watch import PATIENCE, Watch
-
-
-def process_options(command: Callable) -> Callable:
-    """The options of commands that several processes can run together."""
-    for name, kind, text in (
-        ("--process-id", int, "Which of them this one is, from 0; number 0 writes the run."),
-        ("--processes", int, "How many processes run this command together."),
-        ("--coordinator", str, "HOST:PORT where process 0 listens, reached by all. Under Slurm, "
-                               "Open MPI or a Kubernetes job none of the three is needed."),
-    ):  # fmt: skip
-        command = click.option(name, type=kind, help=text)(command)
-    return command
+from .store import resuming
+from .watch import PATIENCE, Watch
 
 
 class Crew:
     """The processes at work on one run.
 
-    `scratch` is None in the first process, which writes the run. The others do all the same, and
-    write to this folder, which is thrown away.
+    Attributes:
+        scratch: None in the first process, which writes the run. The others do all the same, and
+            write to this folder, which is thrown away.
+        first: Whether this is the first process.
     """
 
     def __init__(self, scratch: Path | None = None, watch: Watch | None = None):
         self.scratch, self.first, self._watch = scratch, scratch is None, watch
 
     def tell(self, folder: Path) -> None:
-        """Which run goes on later, for the message that another process was lost."""
+        """Say which run can be resumed later, for the message that another process was lost."""
         if self._watch:
             name = f"`{resuming(folder)}`" if self.first else "`samplerzoo resume` of the run"
-            self._watch.hint = f"{name} goes on, with any number of processes."
+            self._watch.hint = f"{name} continues it, with any number of processes."
 
     def share(self, folder: Path, *names: str) -> None:
         """Copy files of the first process's folder, where they exist, to those of the others."""
@@ -56,12 +44,27 @@ class Crew:
 
 
 @contextmanager
-def joined(coordinator: str | None, processes: int | None, process_id: int | None):
+def joined(
+    coordinator: str | None = None, processes: int | None = None, process_id: int | None = None
+) -> Iterator[Crew]:
     """Join the other processes of this command, if there are any, and watch over them.
 
-    An error in one process ends all, each with a message, within `PATIENCE` seconds.
+    An error in one process ends all, each with a message, within `PATIENCE` seconds. After an
+    error, a process must end by `os._exit`, or it waits for the others at JAX's last barrier.
+
+    Args:
+        coordinator: `HOST:PORT` where the first process listens.
+        processes: How many there are.
+        process_id: Which of them this one is, from 0. Under Slurm, Open MPI or an indexed
+            Kubernetes job none of the three is needed.
+
+    Yields:
+        The processes, as `search` and `resume` take them.
+
+    Raises:
+        ValueError: The arguments do not fit together, or the processes cannot be joined.
     """
-    given = _check(coordinator, processes, process_id)
+    given = connection(coordinator, processes, process_id)
     if given is None:
         yield Crew()
         return
@@ -74,11 +77,11 @@ def joined(coordinator: str | None, processes: int | None, process_id: int | Non
             heartbeat_timeout_seconds=3 * PATIENCE,  # what happens where our own watch cannot be
         )
     except (ValueError, RuntimeError) as error:
-        raise Wrong(
+        raise ValueError(
             f"The processes cannot be joined: {str(error).splitlines()[0]} Give --coordinator, "
             "--processes and --process-id, the same first two in all."
         ) from error
-    with tempfile.TemporaryDirectory(prefix="samplerzoo-") as scratch, _ending(), _own_stdout():
+    with tempfile.TemporaryDirectory(prefix="samplerzoo-") as scratch, _own_stdout():
         watch = Watch(jax.process_index(), jax.process_count(), coordinator, _broadcast)
         try:
             yield Crew(Path(scratch) if jax.process_index() else None, watch)
@@ -103,34 +106,23 @@ def _own_stdout() -> Iterator[None]:
             os.dup2(own.fileno(), 1)
 
 
-@contextmanager
-def _ending() -> Iterator[None]:
-    """After an error, end without waiting for the others at JAX's last barrier."""
-    try:
-        yield
-    except BaseException as error:
-        code = 130 if isinstance(error, KeyboardInterrupt) else getattr(error, "exit_code", 1)
+def connection(
+    coordinator: str | None, processes: int | None, process_id: int | None
+) -> dict[str, Any] | None:
+    """Return the arguments of `jax.distributed.initialize`, or None for a process that is alone.
 
-        def leave():
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-
-        atexit.register(leave)  # the last registered is the first called
-        raise
-
-
-def _check(coordinator: str | None, processes: int | None, process_id: int | None) -> dict | None:
-    """The arguments of `jax.distributed.initialize`, or None for a process that is alone."""
+    Raises:
+        ValueError: The arguments do not fit together; see `joined`.
+    """
     given = (coordinator, processes, process_id)
     if all(value is None for value in given):
-        return {} if _scheduled(os.environ) else None
+        return {} if is_scheduled(os.environ) else None
     if coordinator is None or processes is None or process_id is None:
-        raise Wrong("--coordinator, --processes and --process-id go together; give all three.")
+        raise ValueError("--coordinator, --processes and --process-id go together; give all three.")
     if not re.fullmatch(r"[^\s:]+:\d+|\[[0-9a-fA-F:]+\]:\d+", coordinator):
-        raise Wrong(f"--coordinator is {coordinator!r}; it must look like HOST:PORT.")
+        raise ValueError(f"--coordinator is {coordinator!r}; it must look like HOST:PORT.")
     if processes < 1 or not 0 <= process_id < processes:
-        raise Wrong(
+        raise ValueError(
             f"--process-id is {process_id} of --processes {processes}; it must lie between 0 and "
             "the number of processes less one."
         )
@@ -141,8 +133,8 @@ def _check(coordinator: str | None, processes: int | None, process_id: int | Non
     }
 
 
-def _scheduled(environment: Mapping[str, str]) -> bool:
-    """Whether Slurm, Open MPI or an indexed Kubernetes job started this as one of several."""
+def is_scheduled(environment: Mapping[str, str]) -> bool:
+    """Tell whether Slurm, Open MPI or an indexed Kubernetes job started this as one of several."""
     slurm = environment.get("SLURM_NTASKS", "1") != "1" and "SLURM_STEP_NODELIST" in environment
     mpi = environment.get("OMPI_COMM_WORLD_SIZE", "1") != "1"
     return slurm or mpi or {"KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX"} <= set(environment)

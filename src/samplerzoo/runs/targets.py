@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from ..core.drawing import make_table
 from ..core.families import STRIDES
@@ -10,24 +9,14 @@ from ..core.model import DiffusionModel
 from ..core.table import StepTable
 from ..hub import PREFIX
 from ..registry import entries
-from ..runs.names import options as read_options
-from ..runs.parts import load_family
-from ..runs.spec import Config
-from ..runs.store import load_sampler
-from ._common import Wrong
-from ._load import load_run
-
-
-class Run(NamedTuple):
-    """A finished search: its folder, which may be in the Hub's cache, and its configuration."""
-
-    folder: Path
-    config: Config
+from .names import options as read_options
+from .parts import load_family
+from .run import Run, load_run
 
 
 def find_runs(targets: Iterable[str]) -> dict[str, Run]:
     """Those of the targets that are runs."""
-    return {t: Run(*load_run(t)) for t in targets if _is_run(t)}
+    return {t: load_run(t) for t in targets if _is_run(t)}
 
 
 def sampler_tables(
@@ -39,13 +28,13 @@ def sampler_tables(
     given, with both strides.
     """
     if target in runs:
-        return [(target, load_sampler(runs[target].folder / "sampler.safetensors")[0])]
+        return [(target, runs[target].table)]
     words, colon, text = target.partition(":")
     name, _, stride = words.rpartition("-")
     if stride not in STRIDES or words in entries("families"):
         name, stride = words, ""
     if name not in entries("families") and (Path(target).exists() or "/" in target):
-        raise Wrong(f"{target!r} is neither the folder of a run nor the name of a family.")
+        raise ValueError(f"{target!r} is neither the folder of a run nor the name of a family.")
     options = read_options(text.split(",")) if colon else {}
     families = {
         s: [load_family(name, k, s, model, options) for k in steps]

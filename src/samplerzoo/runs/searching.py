@@ -1,0 +1,481 @@
+"""Searches, from the names of their parts to their result: begun, resumed, interrupted."""
+
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import jax
+import numpy as np
+import optax
+from jaxtyping import Float
+
+from ..core.devices import all_devices
+from ..core.drawing import make_table, search_key
+from ..core.families import AbstractFamily
+from ..core.kernels import AbstractKernel
+from ..core.memory import TooLargeError, free_memory, largest
+from ..core.model import DiffusionModel
+from ..core.optimise import (
+    DivergedError,
+    SearchState,
+    Step,
+    adam,
+    compile_step,
+    descend,
+    finish,
+    skipped,
+    start,
+)
+from ..core.table import StepTable
+from ..files import write
+from ..wording import phrase, sentence
+from .bars import note, progress_bar
+from .errors import RunError
+from .interruptions import stop_if_asked
+from .names import label_of
+from .parts import Extractor, GivenData
+from .pictures import draw_curve, draw_strips
+from .processes import Crew
+from .run import PICTURES, SAMPLER, Found, Run, kids, save_run_sampler
+from .scores import baselines, score
+from .setup import SHOWN, Setup, changed_versions, check_hashes, configure, load_setup
+from .spec import Config
+from .store import (
+    append_log,
+    cut_log,
+    load_checkpoint,
+    load_config,
+    load_result,
+    locked,
+    log_line,
+    new_folder,
+    refuse_taken,
+    remove_leftovers,
+    resuming,
+    save_checkpoint,
+    save_config,
+    save_result,
+)
+
+OnStep: TypeAlias = Callable[[int, float, SearchState], Any]
+
+
+def search(
+    family: str | type[AbstractFamily] | AbstractFamily = "rddim",
+    *,
+    family_options: Mapping[str, Any] | None = None,
+    steps: int | None = None,
+    times: str = "quadratic-searched",
+    model: str | Path | DiffusionModel | Callable[[], DiffusionModel] = "digits",
+    label: int | None = None,
+    guidance: float | None = None,
+    data: GivenData | None = None,
+    split: str | None = None,
+    crop: bool = False,
+    features: str | Extractor | None = None,
+    report_features: str | Extractor | None = None,
+    kernel: str | type[AbstractKernel] | AbstractKernel = "linear",
+    kernel_options: Mapping[str, Any] | None = None,
+    batch: int = 512,
+    microbatch: int | str = "auto",
+    dtype: str = "float32",
+    iterations: int = 300,
+    learning_rate: float = 0.03,
+    n: int = 10_000,
+    seed: int = 0,
+    checkpoint_every: float = 5.0,
+    out: str | Path | None = None,
+    progress: bool = True,
+    callback: OnStep | None = None,
+    crew: Crew | None = None,
+) -> Run:
+    """Search a sampler's free parameters by gradient descent on KID, and score what was found.
+
+    The searched sampler and the baselines draw the same numbers of samples from the same noise, and
+    are scored in the searched features and in others. The same options, defaults and results as
+    the command `samplerzoo search`.
+
+    Args:
+        family: A sampler family's registered name, `python:module:attribute`, its class, or a
+            member, which is searched from where it stands.
+        family_options: Options of the family, such as `{"eta": 0.5}`.
+        steps: Network evaluations a sample, K. [default: 10, or those of a member that is given]
+        times: The stride of the times, `"linear"` or `"quadratic"`; with `"-searched"`, searched
+            from there; with `"-decoupled"`, those told to the network apart from the sampler's own.
+        model: A registered name, `hf:owner/name[@revision]`, a folder in diffusers' layout,
+            `openai:preset:path`, `python:module:attribute`; or a DiffusionModel, or what makes one.
+        label: The class to sample, of a class-conditional checkpoint.
+        guidance: The weight of classifier-free guidance; each step is two evaluations then.
+        data: A registered name, `python:module:attribute`, a path; or Images, a Bank, Statistics,
+            or an array (N, H, W, C), uint8 or in the model's range. [default: the model's own]
+        split: Part of the data, of a path.
+        crop: Whether images of a path are cropped to their centre square and resized.
+        features: What the search compares: a registered name, `resnet:path`,
+            `python:module:attribute`, or a function of one sample. [default: the model's own]
+        report_features: Other features, for the report. [default: the model's own]
+        kernel: A KID kernel's registered name, `python:module:attribute`, its class, or a kernel.
+        kernel_options: Options of the kernel, such as `{"degree": 3}`.
+        batch: Samples a step.
+        microbatch: Most samples that a device takes through the network at a time; the gradient is
+            the whole batch's. `"auto"` is what its free memory holds.
+        dtype: Of the network's arithmetic, `"float32"` or `"bfloat16"`; all else is float32.
+        iterations: Steps of the optimiser.
+        learning_rate: Adam's highest rate.
+        n: Samples scored at the end.
+        seed: Of the search and of the report.
+        checkpoint_every: Longest time between two checkpoints, in seconds.
+        out: A new folder of the run; `"auto"` makes a numbered one under runs/, as the command
+            does. None keeps everything in memory.
+        progress: Whether bars are shown on stderr.
+        callback: Called after each step as `callback(step, kid, state)`. What it raises ends the
+            search, which can be resumed where it has a folder.
+        crew: Several processes that search together, see `samplerzoo.runs.processes.joined`.
+
+    Returns:
+        The run: table, family, scores, log and pictures.
+
+    Raises:
+        ValueError: An option is not allowed, a part cannot be loaded or does not fit the others,
+            or the folder is taken.
+        ConnectionError: Something cannot be fetched from the Hub.
+        RunError: The search failed; what it had saved is whole.
+        InterruptedRunError: It was interrupted, and can be resumed.
+
+    Reference:
+        Watson, Chan, Ho and Norouzi, ICLR 2022, arXiv 2202.05830.
+    """
+    crew = crew or Crew()
+    shown = progress and crew.first
+    config, objects = configure(
+        {
+            "family": family,
+            "family_options": dict(family_options or {}),
+            "steps": steps,
+            "times": times,
+            "model": model,
+            "label": label,
+            "guidance": guidance,
+            "data": data,
+            "split": split,
+            "crop": crop,
+            "features": features,
+            "report_features": report_features,
+            "kernel": kernel,
+            "kernel_options": dict(kernel_options or {}),
+            "batch": batch,
+            "microbatch": microbatch,
+            "dtype": dtype,
+            "iterations": iterations,
+            "learning_rate": learning_rate,
+            "n": n,
+            "seed": seed,
+            "checkpoint_every": checkpoint_every,
+        }
+    )
+    if out not in (None, "auto") and crew.first:
+        refuse_taken(Path(out))
+    setup = load_setup(config, objects, shown)
+    config = dataclasses.replace(config, hashes=setup.hashes)
+    if out is None:
+        return _Search(None, config, setup, objects, shown, callback).run()
+    fresh = out == "auto" and crew.first
+    folder = new_folder(f"{label_of(config.family)}-{config.steps}-") if fresh else Path(out)
+    folder = crew.scratch or folder
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        if crew.first:
+            refuse_taken(folder)  # by another process, meanwhile
+            save_config(folder, config)
+        crew.share(folder, "config.toml")
+        check_hashes(load_config(folder), config.hashes)
+        crew.tell(folder)
+        return _Search(folder, config, setup, objects, shown, callback).run()
+
+
+def resume(
+    path: str | Path,
+    *,
+    microbatch: int | str | None = None,
+    family: type[AbstractFamily] | AbstractFamily | None = None,
+    model: DiffusionModel | Callable[[], DiffusionModel] | None = None,
+    data: GivenData | None = None,
+    features: Extractor | None = None,
+    report_features: Extractor | None = None,
+    kernel: type[AbstractKernel] | AbstractKernel | None = None,
+    progress: bool = True,
+    callback: OnStep | None = None,
+    crew: Crew | None = None,
+) -> Run:
+    """Continue an interrupted search from its folder.
+
+    It ends as if it had never been interrupted: to the last bit on the same devices, to rounding
+    on others. A finished run is returned as it is.
+
+    Args:
+        path: The run's folder.
+        microbatch: Another micro-batch, for other devices. [default: as it began]
+        family: The part that was given as an object when the search began; likewise those below.
+        model: The model, if it was an object.
+        data: The data, if they were an object.
+        features: The searched features, if they were an object.
+        report_features: The report's features, if they were an object.
+        kernel: The kernel, if it was an object.
+        progress: Whether bars are shown on stderr.
+        callback: Called after each step as `callback(step, kid, state)`.
+        crew: Several processes that search together.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ValueError: There is no run in the folder, it is damaged, or what it depends on has changed.
+        ConnectionError: Something cannot be fetched from the Hub.
+        RunError: The search failed; what it had saved is whole.
+        InterruptedRunError: It was interrupted again.
+    """
+    crew = crew or Crew()
+    given = {
+        "family": family,
+        "model": model,
+        "data": data,
+        "features": features,
+        "report_features": report_features,
+        "kernel": kernel,
+    }
+    objects = {part: value for part, value in given.items() if value is not None}
+    folder = crew.scratch or Path(path)
+    crew.share(folder, "config.toml", "checkpoint.safetensors", "result.json")
+    config, result = load_config(folder), load_result(folder)
+    if result is not None:
+        return Run(config, path=folder, objects=objects)
+    with locked(folder):
+        if microbatch is not None:
+            config = dataclasses.replace(config, microbatch=microbatch)
+        if changed := changed_versions(config.versions):
+            logging.getLogger("samplerzoo").warning(
+                "Warning: the versions have changed, so numbers may differ: %s.", ", ".join(changed)
+            )
+        shown = progress and crew.first
+        setup = load_setup(config, objects, shown)
+        check_hashes(config, setup.hashes)
+        load_checkpoint(folder, start(setup.family, setup.free, adam(config.iterations, 1.0)))
+        crew.tell(folder)
+        return _Search(folder, config, setup, objects, shown, callback).run()
+
+
+@dataclasses.dataclass
+class _Search:
+    """A search from wherever it stands to its result, in a folder or in memory."""
+
+    folder: Path | None
+    config: Config
+    setup: Setup
+    objects: Mapping[str, Any]
+    progress: bool
+    callback: OnStep | None
+    log: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    def run(self) -> Run:
+        """Search, score, draw, and return the finished run."""
+        with self._failing():
+            state = self._begin()
+            step = self._compile(state)
+        state = self._descend(step, state)
+        with self._failing():
+            found = self._searched(state)
+            result, pictures = self._score(step, found)
+            return self._end(found._replace(result=result, pictures=pictures))
+
+    def _begin(self) -> SearchState:
+        """The last state that was saved, and the log up to there."""
+        state = start(self.setup.family, self.setup.free, self._optimiser())
+        if self.folder is not None:
+            remove_leftovers(self.folder)
+            state = load_checkpoint(self.folder, state)
+            self.log = cut_log(self.folder, int(state.step))
+        return state
+
+    def _optimiser(self) -> optax.GradientTransformation:
+        return adam(self.config.iterations, self.config.learning_rate)
+
+    def _compile(self, state: SearchState) -> Step:
+        """The step, with a micro-batch that fits where none is given, which config.toml says."""
+        config, setup, mesh = self.config, self.setup, all_devices()
+
+        def make(microbatch: int) -> Step:
+            parts = (setup.family, state, setup.model, setup.objective, self._optimiser())
+            return compile_step(*parts, config.batch, microbatch, mesh)
+
+        free = free_memory()
+        if config.microbatch == "auto":
+            step = largest(make, -(-config.batch // jax.device_count()), free)
+        else:
+            step = make(int(config.microbatch))
+        if self.progress:
+            note(
+                f"micro-batch: {step.microbatch} samples a device at a time; a step takes "
+                f"{step.memory / 1e6:,.0f} MB of {free / 1e6:,.0f} MB free, of it "
+                f"{step.stored / 1e6:,.0f} MB stored states"
+            )
+        self.config = dataclasses.replace(config, microbatch=step.microbatch)
+        if self.folder is not None:
+            save_config(self.folder, self.config)
+        return step
+
+    def _descend(self, step: Step, state: SearchState) -> SearchState:
+        """All steps, each shown and told to the callback; the last state."""
+        iterations, label = self.config.iterations, f"search {label_of(self.config.family)}"
+        smooth = math.nan
+        with (
+            closing(self._steps(step, state)) as steps,
+            progress_bar(iterations, label, self.progress, done=int(state.step)) as bar,
+        ):
+            for new, kid in steps:
+                state = new
+                smooth = 0.9 * smooth + 0.1 * kid if math.isfinite(smooth) else kid
+                bar.set_postfix(KID=f"{smooth:.4f}", refresh=False)
+                bar.update()
+                if self.callback is not None:
+                    self.callback(int(state.step), kid, state)
+                stop_if_asked()
+        return state
+
+    def _steps(self, step: Step, state: SearchState) -> Generator[tuple[SearchState, float]]:
+        """Each new state and its KID, once it is logged.
+
+        A checkpoint is never older than `checkpoint_every` seconds, and one is written however
+        this ends. What is raised where the states are taken is not seen here.
+        """
+        config = self.config
+        saved = before = time.monotonic()
+        with self._failing():
+            try:
+                steps = descend(step, state, search_key(config.seed), config.iterations)
+                for new, kid in steps:
+                    now = time.monotonic()
+                    self._log(log_line(int(new.step), kid, now - before))
+                    state, before = new, now  # after the log: no step is saved that is not logged
+                    yield state, kid
+                    if now - saved >= config.checkpoint_every:
+                        self._checkpoint(state)
+                        saved = time.monotonic()
+            except DivergedError as error:
+                raise self._diverged(error, state) from error
+            finally:
+                self._checkpoint(state)
+
+    def _log(self, line: dict[str, Any]) -> None:
+        self.log.append(line)
+        if self.folder is not None:
+            append_log(self.folder, line)
+
+    def _checkpoint(self, state: SearchState) -> None:
+        if self.folder is not None:
+            save_checkpoint(self.folder, state)
+
+    def _searched(self, state: SearchState) -> Found:
+        """What was found before it is scored: the family and its table, which are saved."""
+        family = finish(self.setup.family, state)
+        table = make_table(family, self.setup.model.schedule)
+        if self.folder is not None:
+            save_run_sampler(self.folder, self.config, family, table)
+        return Found(family, table, state, self.log, None, {})
+
+    def _diverged(self, error: DivergedError, state: SearchState) -> RunError:
+        """The error of a search without finite gradients, which keeps the last good sampler."""
+        run = self._end(self._searched(state))
+        where = "in `run` of this error" if run.path is None else run.path / SAMPLER
+        return RunError(f"{sentence(error)} That sampler is {where}.", run)
+
+    def _score(self, step: Step, searched: Found) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """The result and the pictures: the searched sampler beside the baselines."""
+        config, setup = self.config, self.setup
+        tables = {label_of(config.family): searched.table}
+        for name, family in baselines(config.steps).items():
+            tables[name] = make_table(family, setup.model.schedule)
+        rows, shown = [], {}
+        with progress_bar(tables.items(), "evaluate", self.progress) as bar:
+            for name, table in bar:
+                found, shown[name] = self._score_one(name, table)
+                rows += found
+        if setup.shown is not None:
+            shown["data"] = setup.shown
+        result = {
+            "sampler": label_of(config.family),
+            "nfe": config.steps * setup.model.passes,
+            "search_features": config.features,
+            "report_features": config.report_features,
+            "rows": rows,
+            "skipped_steps": skipped(searched.state),
+            "search_seconds": round(sum(line["seconds"] for line in self.log), 1),
+            "cost": {
+                "devices": jax.device_count(),
+                "microbatch": step.microbatch,
+                "step_bytes": step.memory,
+                "stored_states_bytes": step.stored,
+            },
+            "hashes": setup.hashes,
+            "run": None if self.folder is None else str(self.folder),
+            "pictures": list(PICTURES),
+        }
+        drawn = (draw_strips(shown), draw_curve(kids(self.log)))
+        return result, dict(zip(PICTURES, drawn, strict=True))
+
+    def _score_one(
+        self, name: str, table: StepTable
+    ) -> tuple[list[dict[str, Any]], Float[np.ndarray, "n ..."]]:
+        """A sampler's scores, a row for each feature space, and the samples to show."""
+        config, setup = self.config, self.setup
+        try:
+            scores, samples = score(
+                table,
+                setup.model,
+                setup.features,
+                setup.references,
+                n=config.n,
+                seed=config.seed,
+                show=SHOWN,
+                mesh=all_devices(),
+                advance=stop_if_asked,
+            )
+        except ValueError as error:
+            raise RunError(f"{name} cannot be scored: {phrase(error)}.") from error
+        first = {"sampler": name, "nfe": table.nfe * setup.model.passes}
+        last = {"n": config.n, "seed": config.seed}
+        rows = [
+            {**first, "features": features, **values, **last} for features, values in scores.items()
+        ]
+        return rows, samples
+
+    def _end(self, found: Found) -> Run:
+        """The run; its last files are written, of which result.json is the very last."""
+        more = {"objects": self.objects, "loaded": self.setup.model}
+        if self.folder is None:
+            return Run(self.config, found=found, **more)
+        for name, picture in found.pictures.items():
+            write(self.folder / name, picture)
+        if found.result is not None:
+            save_result(self.folder, found.result)
+        return Run(self.config, self.folder, **more)
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """What goes wrong in here is the run's fault, not that of what it was given."""
+        try:
+            yield
+        except TooLargeError as error:
+            raise RunError(sentence(error)) from error
+        except OSError as error:
+            if self.folder is None:
+                raise
+            raise RunError(
+                f"{self.folder} cannot be written ({phrase(error)}); what was saved before is "
+                f"whole, and `{resuming(self.folder)}` continues from it."
+            ) from error
+        except ValueError as error:
+            raise RunError(f"{type(error).__name__}: {sentence(error)}") from error

@@ -1,0 +1,223 @@
+"""From what a search is given to its configuration, and from that to everything it needs."""
+
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from ..core.families import AbstractFamily, free_parameters
+from ..core.model import DiffusionModel
+from ..core.objectives import Objective
+from ..core.schedule import CosineVP
+from ..files import digest
+from ..metrics import FeatureSet
+from ..references import same
+from ..registry import entries
+from .names import defaults, name_of, pinned
+from .parts import (
+    Extractor,
+    first_images,
+    hashes,
+    load_data,
+    load_family,
+    load_features,
+    load_kernel,
+    load_model,
+    load_references,
+)
+from .spec import DEFAULTS, Config, versions
+
+SHOWN = 48  # images in a run's picture
+# The parts that are named in a configuration, and the group of each.
+PARTS = {
+    "family": "families",
+    "model": "models",
+    "data": "datasets",
+    "features": "features",
+    "report_features": "features",
+    "kernel": "kernels",
+}
+_HASHED = ("family", "kernel")  # as objects: a name says what they are
+
+
+class Setup(NamedTuple):
+    """Everything that a search needs.
+
+    Attributes:
+        family: The family before it is searched.
+        free: What of it is searched, see `free_parameters`.
+        model: The model.
+        objective: What the search minimises; its features do not round samples to 8 bits.
+        features: The extractors of the report, by name.
+        references: The features of the data, by the extractor's name.
+        shown: The first images of the data, None where it has no images.
+        hashes: Those of the model, the data and the extractors.
+    """
+
+    family: AbstractFamily
+    free: PyTree[bool]
+    model: DiffusionModel
+    objective: Objective
+    features: dict[str, Extractor]
+    references: dict[str, FeatureSet]
+    shown: np.ndarray | None
+    hashes: dict[str, str]
+
+
+def configure(given: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
+    """Make the configuration of a new search.
+
+    Args:
+        given: Values by the names of `Config`'s fields. The parts are names, paths or objects; the
+            data and features that are None are those that belong to the model.
+
+    Returns:
+        The configuration, whose names stay the same on this machine, and the parts that are
+        objects.
+
+    Raises:
+        ValueError: A value is not allowed, a name is unknown, or data and features are missing.
+    """
+    given = dict(given)
+    objects = {part: given[part] for part in PARTS if _is_object(given[part])}
+    names = {part: _name(given[part]) for part in PARTS if part not in objects}
+    names |= _object_names(objects)
+    names |= _own_parts(names)
+    given |= {part: pinned(PARTS[part], str(name)) for part, name in names.items()}
+    if given["steps"] is None:
+        given["steps"] = _steps_of(objects.get("family"))
+    return Config(**given, versions=versions(*_plugins(names))), objects
+
+
+def _is_object(value: Any) -> bool:
+    return value is not None and not isinstance(value, str | Path)
+
+
+def _name(value: str | Path | None) -> str | None:
+    return str(value.absolute()) if isinstance(value, Path) else value
+
+
+def _object_names(objects: Mapping[str, Any]) -> dict[str, str]:
+    """What each object is called; different extractors are told apart."""
+    names = {part: name_of(value) for part, value in objects.items()}
+    both = [objects.get(part) for part in ("features", "report_features")]
+    if names.get("features") == names.get("report_features") and both[0] is not both[1]:
+        names["report_features"] += "-2"
+    return names
+
+
+def _own_parts(names: Mapping[str, str | None]) -> dict[str, str]:
+    """The data and the features that belong to the model, where none are given."""
+    model = str(names["model"])
+    known = defaults(model)
+    lacking = [part for part, name in names.items() if name is None]
+    if unknown := [part for part in lacking if part not in known]:
+        words = [f"--{part.replace('_', '-')}" for part in unknown]
+        groups = dict.fromkeys(PARTS[part] for part in unknown)
+        installed = [f"{group}: {', '.join(entries(group))}" for group in groups]
+        raise ValueError(
+            f"The model {model!r} has no default for {' and '.join(words)}; give "
+            f"{'one' if len(words) == 1 else 'them'} (installed are {'; '.join(installed)})."
+        )
+    return {part: known[part] for part in lacking}
+
+
+def _steps_of(family: Any) -> int:
+    """How many steps a family has that is an object; else the default."""
+    if not isinstance(family, AbstractFamily):
+        return DEFAULTS["steps"]
+    return eqx.filter_eval_shape(family.table, CosineVP()).nfe
+
+
+def _plugins(names: Mapping[str, str | None]) -> set[str]:
+    """The distributions of all named parts that come from one."""
+    points = [
+        point for part, name in names.items() for point in entries(PARTS[part]).get(str(name), [])
+    ]
+    return {point.dist.name for point in points if point.dist}
+
+
+def load_setup(config: Config, objects: Mapping[str, Any], progress: bool) -> Setup:
+    """Load everything that a configuration names, and check it against one another.
+
+    Every image of the data has been read once, now or when their features were kept.
+
+    Args:
+        config: The configuration.
+        objects: The parts that are objects; a name stands for each of the others.
+        progress: Whether bars are shown on stderr.
+
+    Raises:
+        ValueError: A part cannot be loaded, or does not fit the others.
+    """
+    if config.allow_code:
+        add_directory(config)
+    parts = {part: objects.get(part, getattr(config, part)) for part in PARTS}
+    trust = {"allow_code": config.allow_code}
+    model = load_model(parts["model"], config.dtype, config.label, config.guidance, **trust)
+    family = load_family(
+        parts["family"], config.steps, config.stride, model, config.family_options, **trust
+    )
+    free = free_parameters(family, config.searches_times, config.decouples_times)
+    if not jax.tree.leaves(eqx.filter(family, free)):
+        raise ValueError(
+            f"The family {config.family!r} has nothing to search with fixed times; give --times "
+            f"{config.stride}-searched, or its per-step parameters (-F per_step=true)."
+        )
+    kernel = load_kernel(parts["kernel"], config.kernel_options, **trust)
+    data = load_data(parts["data"], model.shape, model.clip, config.split, config.crop, **trust)
+    spaces = {config.features: parts["features"], config.report_features: parts["report_features"]}
+    features = {
+        name: load_features(phi, model.shape, rounding=True, **trust)
+        for name, phi in spaces.items()
+    }
+    references = load_references(features, data, progress=progress)
+    searched = load_features(parts["features"], model.shape, **trust)
+    objective = Objective(searched, kernel, references[config.features].features)
+    name = None if "model" in objects else config.model
+    found = hashes(model, data, features, name)
+    found |= {part: digest(objects[part]) for part in _HASHED if part in objects}
+    return Setup(
+        family, free, model, objective, features, references, first_images(data, SHOWN), found
+    )
+
+
+def add_directory(config: Config) -> None:
+    """Look for modules where the run began, too; only of a run that is one's own."""
+    if config.allow_code and config.directory not in sys.path:
+        sys.path.insert(0, config.directory)
+
+
+def check_hashes(config: Config, now: Mapping[str, str]) -> None:
+    """Refuse to continue with another model, other data or other features than a run began with.
+
+    Raises:
+        ValueError: One of them has another hash now.
+    """
+    if changed := [k for k, then in config.hashes.items() if not same(then, now.get(k, ""))]:
+        raise ValueError(
+            f"{' and '.join(changed)}: not what it was when this run began, so the run cannot "
+            "continue as if nothing had changed; search again."
+        )
+
+
+def changed_versions(then: Mapping[str, str]) -> list[str]:
+    """Compare versions with those of now.
+
+    Returns:
+        What has changed, in words.
+
+    Raises:
+        ValueError: A package is not installed any more.
+    """
+    try:
+        now = versions(*(set(then) - {"python"}))
+    except PackageNotFoundError as error:
+        raise ValueError(f"This run needs the package {error.name}; install it.") from None
+    return [f"{name} {v} -> {now.get(name)}" for name, v in then.items() if v != now.get(name)]
