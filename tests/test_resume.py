@@ -1,4 +1,4 @@
-"""A run that is killed, stopped or out of disk goes on to the bytes it would have had."""
+"""A run that is killed, stopped or out of disk continues to the bytes it would have had."""
 
 import json
 import os

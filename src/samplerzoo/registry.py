@@ -40,10 +40,11 @@ def origin(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown distribution"
 
 
-def load(group: str, name: str, base: type | None = None) -> Any:
-    """The object that a name stands for; with `base`, it must be a subclass of it.
+def entry(group: str, name: str) -> EntryPoint:
+    """Find the one entry point of a name, without loading it.
 
-    Raises RegistryError where the name is unknown or ambiguous or its plugin fails.
+    Raises:
+        RegistryError: The name is unknown or ambiguous.
     """
     kind, known = GROUPS[group], entries(group)
     if name not in known:
@@ -58,6 +59,21 @@ def load(group: str, name: str, base: type | None = None) -> Any:
             f"The {kind} {name!r} is offered by {' and by '.join(map(origin, known[name]))}; "
             "uninstall all but one."
         )
+    return point
+
+
+def load(group: str, name: str, base: type | None = None) -> Any:
+    """Load the object that a name stands for.
+
+    Args:
+        group: The group of entry points.
+        name: The name.
+        base: The class that the object must be derived from, if any.
+
+    Raises:
+        RegistryError: The name is unknown or ambiguous, or its plugin fails.
+    """
+    kind, point = GROUPS[group], entry(group, name)
     try:
         found = point.load()
     except (Exception, SystemExit) as error:

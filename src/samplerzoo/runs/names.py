@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import tomli_w
 
 from ..hub import Reference, parse as parse_reference
-from ..registry import GROUPS, RegistryError, entries, load, resolve as resolve_registered
+from ..registry import GROUPS, RegistryError, entries, entry, load, resolve as resolve_registered
 from .errors import UntrustedNameError
 from .spec import NamedModel
 
@@ -189,6 +189,16 @@ def find(group: str, text: str, base: type | None = None, *, allow_code: bool) -
         known = ", ".join(entries(group)) or "none"
         raise RegistryError(f"The {GROUPS[group]} {text!r} is a path; installed: {known}.")
     return resolve_registered(group, text, base)
+
+
+def check_known(group: str, text: str) -> None:
+    """Refuse a name that is not registered, before anything is loaded; other names are left.
+
+    Raises:
+        ValueError: Nothing is registered under the name, or several are.
+    """
+    if parse(group, text).scheme == REGISTERED:
+        entry(group, text)
 
 
 def defaults(model: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """From what a search is given to its configuration, and from that to everything it needs."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from ..files import digest
 from ..metrics import FeatureSet
 from ..references import same
 from ..registry import entries
-from .names import defaults, name_of, pinned
+from .names import check_known, defaults, label_of, name_of, pinned
 from .parts import (
     Extractor,
     first_images,
@@ -89,6 +89,8 @@ def configure(given: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
     names = {part: _name(given[part]) for part in PARTS if part not in objects}
     names |= _object_names(objects)
     names |= _own_parts(names)
+    for part, name in names.items():
+        check_known(PARTS[part], str(name))
     given |= {part: pinned(PARTS[part], str(name)) for part, name in names.items()}
     if given["steps"] is None:
         given["steps"] = _steps_of(objects.get("family"))
@@ -115,6 +117,7 @@ def _object_names(objects: Mapping[str, Any]) -> dict[str, str]:
 def _own_parts(names: Mapping[str, str | None]) -> dict[str, str]:
     """The data and the features that belong to the model, where none are given."""
     model = str(names["model"])
+    check_known("models", model)
     known = defaults(model)
     lacking = [part for part, name in names.items() if name is None]
     if unknown := [part for part in lacking if part not in known]:
@@ -122,10 +125,15 @@ def _own_parts(names: Mapping[str, str | None]) -> dict[str, str]:
         groups = dict.fromkeys(PARTS[part] for part in unknown)
         installed = [f"{group}: {', '.join(entries(group))}" for group in groups]
         raise ValueError(
-            f"The model {model!r} has no default for {' and '.join(words)}; give "
+            f"The model {label_of(model)!r} has no default for {listed(words)}; give "
             f"{'one' if len(words) == 1 else 'them'} (installed are {'; '.join(installed)})."
         )
     return {part: known[part] for part in lacking}
+
+
+def listed(words: Sequence[str]) -> str:
+    """Write words as a list: `a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _steps_of(family: Any) -> int:

@@ -146,7 +146,7 @@ def load_config(folder: Path) -> Config:
 
 
 def save_checkpoint(folder: Path, state: SearchState) -> None:
-    """Write checkpoint.safetensors: the state of a search, from which it goes on exactly."""
+    """Write checkpoint.safetensors: the state of a search, from which it continues exactly."""
     write_tensors(folder / "checkpoint.safetensors", to_tensors(state), {"kind": "checkpoint"})
 
 
