@@ -18,6 +18,11 @@ if "SAMPLERZOO_TESTS" not in os.environ:
     SHARED = tempfile.TemporaryDirectory(prefix="samplerzoo-tests-", ignore_cleanup_errors=True)
     os.environ["SAMPLERZOO_TESTS"] = SHARED.name
 
+# A program is compiled once for all workers, and for the processes that tests start.
+jax.config.update("jax_compilation_cache_dir", os.environ["SAMPLERZOO_TESTS"])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
 # The features of data that tests compute are kept for the session.
 CACHE = tempfile.TemporaryDirectory(prefix="samplerzoo-tests-", ignore_cleanup_errors=True)
 os.environ["SAMPLERZOO_CACHE"] = CACHE.name

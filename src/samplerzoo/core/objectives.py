@@ -12,11 +12,19 @@ from .types import Scalar
 
 
 class Objective(eqx.Module):
-    """KID of a batch of samples against a fixed reference (DDSS, section 3).
+    """Measure how far a batch of samples is from the data: the KID that a search minimises.
 
-    `mean_{i != j} k(x'_i, x'_j) - 2 mean_{ij} k(x'_i, x_j) + mean_{i != j} k(x_i, x_j)` on
-    features `phi(x)`; the last term is a constant, kept so that the number is a KID. With
-    `unbiased=False` the means run over all pairs.
+    `mean_{i != j} k(x'_i, x'_j) - 2 mean_{ij} k(x'_i, x_j) + mean_{i != j} k(x_i, x_j)` on features
+    `phi(x)`; the last term is a constant, kept so that the number is a KID.
+
+    Args:
+        features: The extractor `phi`: a function from one sample to a vector (d,).
+        kernel: The kernel `k` between such vectors.
+        reference: The features of the data, (M, d), at least two.
+        unbiased: Leave out the pairs of a sample with itself; if not, the means run over all pairs.
+
+    Source:
+        Watson et al. 2022 (arXiv 2202.05830), section 3.
     """
 
     features: Callable[[Array], Array]
@@ -32,17 +40,30 @@ class Objective(eqx.Module):
         reference: Float[ArrayLike, "M d"],
         unbiased: bool = True,
     ):
-        """`features` maps one sample to (d,); `reference` holds the features of the data."""
         reference = jnp.asarray(reference)
         self.features, self.kernel, self.unbiased = features, kernel, unbiased
         self.reference = kernel.condense(reference)
         self.constant = eqx.filter_jit(within)(kernel, reference, unbiased)
 
     def __call__(self, samples: Float[Array, "N ..."]) -> Scalar:
-        """The distance of a batch of at least two samples."""
+        """Compute the distance of a batch of samples.
+
+        Args:
+            samples: N samples, at least two.
+
+        Returns:
+            The distance, a scalar; unbiased, it can be negative.
+        """
         return self.distance(jax.vmap(self.features)(samples))
 
     def distance(self, features: Float[Array, "N d"]) -> Scalar:
-        """The distance of a batch of which the features are known."""
+        """Compute the distance of a batch of which the features are known.
+
+        Args:
+            features: The features of N samples, (N, d).
+
+        Returns:
+            The distance, a scalar; unbiased, it can be negative.
+        """
         fit = across(self.kernel, features, self.reference)
         return within(self.kernel, features, self.unbiased) - 2 * fit + self.constant

@@ -11,17 +11,32 @@ from .sets import Points, pair
 def bootstrap(
     metric: Metric, samples: Points, reference: Points, draws: int = 100, seed: int = 0
 ) -> dict[str, Interval]:
-    """Each column of a metric with the error that the choice of the samples gives it.
+    """Compute a metric with the standard error that the choice of the samples gives it.
 
-    The samples are drawn again with replacement, `draws` times, from the features that are there;
-    the reference stays. The interval lies around the score, not at the draws' percentiles: a draw
-    repeats samples, which biases FD upward a second time. So for FD it is an interval of the
-    expected score at this number of samples, which is itself above that of infinitely many, and
-    where little but this bias is left of the score, the error is up to twice too large.
+    The samples are drawn again with replacement from the features that are there; the reference
+    stays. The interval lies around the score, not at the draws' percentiles: a draw repeats
+    samples, which biases FD upward a second time. So for FD it is an interval of the expected score
+    at this number of samples, which is itself above that of infinitely many, and where little but
+    this bias is left of the score, the error is up to twice too large.
 
-    Raises ValueError for metrics of pairs or neighbours of samples, where a repeated sample is a
-    pair or a neighbour of its own and the draws say nothing of the error: KID has its own
-    (`kid_se`), for the others take several seeds.
+    Args:
+        metric: A metric that resampling suits: FD and the Inception Score, not those of pairs or
+            neighbours.
+        samples: The samples' features (N, d), or a FeatureSet.
+        reference: The data's features (M, d), or a FeatureSet.
+        draws: How many times the samples are drawn, at least 2.
+        seed: The seed of the draws.
+
+    Returns:
+        For each column its value, standard error, and 95% interval: 1.96 errors to each side.
+
+    Raises:
+        ValueError: The metric is of pairs or neighbours of samples, where a repeated sample is a
+            pair or a neighbour of its own and the draws say nothing of the error: KID has its own
+            (`kid_se`), for the others take several seeds. Or there are too few draws.
+
+    Source:
+        Efron 1979 (Annals of Statistics 7).
     """
     if metric.resample is None:
         raise Lacking(
