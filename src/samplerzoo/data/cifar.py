@@ -3,6 +3,7 @@
 The folder of either version, or its .tar.gz. Pickles are read as data: nothing in them is run.
 """
 
+import gzip
 import io
 import tarfile
 import zlib
@@ -13,13 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
+from ..limits import FILE_BYTES, UNPACKED_BYTES
+from ..opening import open_file, read_file
 from ..pickles import Dialect, Global, is_size, read_pickle
+from ..wording import phrase, printable
 from .files import no_split
-from .pixels import phrase
 
 PIXELS = 32 * 32 * 3
 MAX_IMAGES = 50_000  # in a file: those of CIFAR-100's train
-MAX_FILE = MAX_IMAGES * (PIXELS + 1000)  # bytes, with labels and names
+MAX_MEMBERS = 1000  # of a tar
+_BLOCK = 2**20  # bytes that are skipped at a time
 ARCHIVES = (".tar.gz", ".tgz", ".tar")
 
 
@@ -49,11 +53,17 @@ def is_cifar(path: Path) -> bool:
 
 
 def open_cifar(path: Path, split: str | None = None) -> UInt8[np.ndarray, "N 32 32 3"]:
-    """The images of `train`, the default, or of `test`.
+    """Read the images of a part.
 
-    Raises ValueError, naming the file, where one is missing, damaged or something else.
+    Args:
+        path: The folder, or its .tar.gz.
+        split: `train`, the default, or `test`.
+
+    Raises:
+        ValueError: With the file's name, where one is missing, damaged or something else.
+        LimitError: Where the files are far larger than CIFAR's.
     """
-    names = dict(_files(path, ()))
+    names = {name for name, _ in _files(path, ())}
     version = next((v for mark, v in _VERSIONS.items() if mark in names), None)
     if version is None:
         raise ValueError(f"{path} is no archive of CIFAR's; unpack it and give the folder.")
@@ -69,27 +79,70 @@ def open_cifar(path: Path, split: str | None = None) -> UInt8[np.ndarray, "N 32 
 
 def _files(path: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
     """The names of all files of a folder or an archive, with the content of those wanted."""
+    held = 0
     try:
-        if path.is_dir():
-            for file in filter(Path.is_file, path.iterdir()):
-                chosen = file.name in wanted
-                yield file.name, _limited(file.open("rb"), str(file)) if chosen else b""
-            return
-        with tarfile.open(path, "r|*") as archive:
-            for member in filter(tarfile.TarInfo.isreg, archive):
-                name, file = PurePosixPath(member.name).name, archive.extractfile(member)
-                chosen = name in wanted and file is not None
-                yield name, _limited(file, f"{path}/{name}") if chosen else b""
+        for name, data in _folder(path, wanted) if path.is_dir() else _archive(path, wanted):
+            held += len(data)
+            FILE_BYTES.check(held, f"What is wanted of {path}")
+            yield name, data
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} cannot be read: {phrase(error)}.") from error
 
 
-def _limited(file: Any, name: str) -> bytes:
-    with file:
-        data = file.read(MAX_FILE + 1)
-    if len(data) > MAX_FILE:
-        raise ValueError(f"{name} has more than {MAX_FILE} bytes, which no file of CIFAR's has.")
-    return data
+def _folder(path: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    for file in filter(Path.is_file, path.iterdir()):
+        yield file.name, read_file(file, FILE_BYTES) if file.name in wanted else b""
+
+
+def _archive(path: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    """The plain files of a tar, which is read from its begin to its end and held by members.
+
+    Links, sparse files and long names, of which CIFAR's archives have none, are skipped.
+    """
+    with open_file(path) as file:
+        packed = file.peek(2)[:2] == b"\x1f\x8b"
+        stream = _Bounded(gzip.GzipFile(fileobj=file) if packed else file, str(path))
+        for _ in range(MAX_MEMBERS):
+            try:
+                member = tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), "utf-8", "replace")
+            except (tarfile.EOFHeaderError, tarfile.EmptyHeaderError):
+                stream.skip()
+                return
+            if member.size < 0:
+                raise tarfile.InvalidHeaderError("the size of a member is less than nothing")
+            name = PurePosixPath(member.name).name
+            plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE)
+            if chosen := plain and name in wanted:
+                FILE_BYTES.check(member.size, f"{path}/{printable(name)}")
+            size = -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+            data = stream.read(size)[: member.size] if chosen else stream.skip(size)
+            if plain:
+                yield name, data
+    raise ValueError(f"{path} has more than {MAX_MEMBERS} members, and CIFAR's archives have 8.")
+
+
+class _Bounded:
+    """A stream that gives no more than is allowed."""
+
+    def __init__(self, stream: io.BufferedIOBase, name: str):
+        self._stream, self._name, self._count = stream, name, 0
+
+    def read(self, size: int) -> bytes:
+        self._count += size
+        UNPACKED_BYTES.check(self._count, f"{self._name}, unpacked,")
+        return self._stream.read(size)
+
+    def skip(self, size: int | None = None) -> bytes:
+        """Read on, by default to the end, and keep nothing."""
+        if size is not None:
+            UNPACKED_BYTES.check(self._count + size, f"{self._name}, unpacked,")
+        left = size
+        while left is None or left > 0:
+            block = self.read(_BLOCK if left is None else min(left, _BLOCK))
+            if not block:
+                break
+            left = None if left is None else left - len(block)
+        return b""
 
 
 def _images(name: str, data: bytes, labels: int | None) -> UInt8[np.ndarray, "N 3072"]:

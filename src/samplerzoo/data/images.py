@@ -10,6 +10,8 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
+from ..wording import printable
+
 Shape: TypeAlias = tuple[int, ...]
 Range: TypeAlias = tuple[float, float] | None
 RECIPE = "samplerzoo.images/1"  # another one when the same files give other numbers
@@ -157,7 +159,8 @@ def _check(images: np.ndarray, source: str, shape: Shape, clip: Range) -> None:
     Floats must use the negative half of a range that has one.
     """
     if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
-        raise ValueError(f"The data of {source} are {images.dtype}; uint8 or floats are needed.")
+        kind = printable(str(images.dtype), 80)
+        raise ValueError(f"The data of {source} are {kind}; uint8 or floats are needed.")
     if images.ndim == 0 or images.shape[1:] != shape:
         raise ValueError(
             f"The data of {source} have shape {images.shape[1:]} where the model makes {shape}."

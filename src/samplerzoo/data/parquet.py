@@ -4,29 +4,49 @@ import bisect
 import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from .files import Files, no_split
+from ..limits import GROUP_BYTES, ROWS, LimitError
+from ..opening import check_path
+from ..wording import phrase, printable
+from .files import Files, no_split, some_names
 from .images import Shape
-from .pixels import phrase
 
 COLUMNS = ("image", "img")
+BATCH = 16  # rows that are held at a time
+
+
+class Group(NamedTuple):
+    """A group of rows: the file that it is in, its number there, the column of images, its rows.
+
+    `repeated` says whether the file keeps values apart from the rows that they are in.
+    """
+
+    shard: Path
+    number: int
+    column: str
+    rows: int
+    repeated: bool
 
 
 def find_shards(path: Path) -> list[Path]:
-    """The Parquet files below a folder, or a file that is one, in order."""
-    found = path.rglob("*.parquet") if path.is_dir() else [path]
+    """Find the Parquet files below a folder, or a file that is one, in order."""
+    found = filter(Path.is_file, path.rglob("*.parquet")) if path.is_dir() else [path]
     return sorted(p for p in found if p.suffix == ".parquet" and not p.name.startswith("."))
 
 
 def open_parquet(
     path: Path, shards: Iterable[Path], shape: Shape, split: str | None = None, crop: bool = False
 ) -> Files:
-    """The images of all shards, or of those of a split: `train-00000-of-00002.parquet`'s is train.
+    """Open the images of all shards, or of those of a split.
 
-    A group of rows is read at a time. Raises ValueError where pyarrow is not installed.
+    The split of `train-00000-of-00002.parquet` is train. A few rows are read at a time; a value
+    that many rows share is held once.
+
+    Raises:
+        ValueError: Where a file is damaged or has no images, or pyarrow is not installed.
+        LimitError: Where the rows, or the bytes of a group of them, are too many.
     """
     splits: dict[str, list[Path]] = {}
     for shard in shards:
@@ -34,64 +54,111 @@ def open_parquet(
     if split is not None and split not in splits:
         raise no_split(str(path), split, splits)
     chosen = sorted(splits[split] if split is not None else itertools.chain(*splits.values()))
-    counts = [_counts(shard) for shard in chosen]
-    names = [
-        f"{shard}:{row}"
-        for shard, groups in zip(chosen, counts, strict=True)
-        for row in range(sum(groups))
-    ]
-    places = [
-        (shard, n) for shard, groups in zip(chosen, counts, strict=True) for n in range(len(groups))
-    ]
-    ends = list(itertools.accumulate(itertools.chain(*counts)))
-    group = lru_cache(maxsize=1)(_group)
+    groups = [group for shard in chosen for group in _groups(shard)]
+    ends = list(itertools.accumulate(group.rows for group in groups))
+    total = ends[-1] if ends else 0
+    ROWS.check(total, printable(str(path), 1000))
 
-    def load(start: int, stop: int) -> list[bytes]:
-        found: list[bytes | None] = []
-        while (at := start + len(found)) < stop:
-            number = bisect.bisect_right(ends, at)
-            first = ends[number - 1] if number else 0
-            found += group(*places[number])[at - first : stop - first]
-        for name, data in zip(names[start:stop], found, strict=True):
+    def names(start: int, stop: int) -> list[str]:
+        return list(itertools.islice(_names(groups, ends, start), stop - start))
+
+    reader = _Reader(groups, ends)
+    return Files(str(path), total, names, reader.read, shape, crop)
+
+
+class _Reader:
+    """Reads rows on from where it last stopped, if those are asked for."""
+
+    def __init__(self, groups: list[Group], ends: list[int]):
+        self._groups, self._ends = groups, ends
+        self._rest: tuple[int, Iterator[bytes]] | None = None
+
+    def read(self, start: int, stop: int) -> Iterator[bytes]:
+        rest, self._rest = self._rest, None
+        at, rows = rest or (-1, iter(()))
+        if at != start:
+            rows = _rows(self._groups, self._ends, start)
+        yield from itertools.islice(rows, stop - start)
+        self._rest = stop, rows
+
+
+def _first(ends: list[int], start: int) -> tuple[int, int]:
+    """The group that a row is in, and the row's number there."""
+    number = bisect.bisect_right(ends, start)
+    return number, start - (ends[number - 1] if number else 0)
+
+
+def _names(groups: list[Group], ends: list[int], start: int) -> Iterator[str]:
+    number, skipped = _first(ends, start)
+    before = sum(g.rows for g in groups[:number] if g.shard == groups[number].shard)
+    for group in groups[number:]:
+        before = 0 if group.number == 0 else before
+        for row in range(before + skipped, before + group.rows):
+            yield f"{printable(str(group.shard), 1000)}:{row}"
+        before, skipped = before + group.rows, 0
+
+
+def _rows(groups: list[Group], ends: list[int], start: int) -> Iterator[bytes]:
+    number, skipped = _first(ends, start)
+    names = _names(groups, ends, start)
+    for group in groups[number:]:
+        for data in itertools.islice(_column(group), skipped, None):
+            name = next(names)
             if data is None:
                 raise ValueError(f"{name} holds no image: its bytes are missing.")
-        return found  # pyright: ignore[reportReturnType]
+            yield data
+        skipped = 0
 
-    return Files(str(path), names, load, shape, crop)
 
-
-def _counts(shard: Path) -> list[int]:
-    """The number of rows of each group of rows."""
+def _groups(shard: Path) -> list[Group]:
+    """The groups of rows of a file."""
     with _opened(shard) as file:
-        _column(file)
-        metadata = file.metadata
-        return [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
+        column, parts = _find_column(file), file.metadata
+        return [_group(shard, n, column, parts.row_group(n)) for n in range(parts.num_row_groups)]
 
 
-def _group(shard: Path, number: int) -> list[bytes | None]:
+def _group(shard: Path, number: int, column: str, part: Any) -> Group:
+    """A group of rows. Raises LimitError where its images unpack to too much, by what it says."""
+    chunks = [part.column(n) for n in range(part.num_columns)]
+    images = [chunk for chunk in chunks if chunk.path_in_schema == f"{column}.bytes"]
+    if part.num_rows < 0:
+        raise ValueError("it has a group of fewer rows than none")
+    size = sum(chunk.total_uncompressed_size for chunk in images)
+    GROUP_BYTES.check(size, f"A group of rows of {printable(str(shard), 1000)}, unpacked,")
+    repeated = any(chunk.has_dictionary_page for chunk in images)
+    return Group(shard, number, column, part.num_rows, repeated)
+
+
+def _column(group: Group) -> Iterator[bytes | None]:
     """The images' files of a group of rows."""
-    with _opened(shard) as file:
-        name = _column(file)
-        column = file.read_row_group(number, columns=[f"{name}.bytes"]).column(name)
-        return [row and row["bytes"] for row in column.to_pylist()]
+    column = f"{group.column}.bytes"
+    with _opened(group.shard, [column] * group.repeated) as file:
+        batches = file.iter_batches(
+            BATCH, row_groups=[group.number], columns=[column], use_threads=False
+        )
+        for batch in batches:
+            for row in batch.column(group.column):
+                yield row["bytes"].as_py() if row.is_valid else None
 
 
-def _column(file: Any) -> str:
+def _find_column(file: Any) -> str:
     """The column of images: {bytes, path}."""
     from pyarrow import types
 
     schema = file.schema_arrow
     for name in COLUMNS:
-        kind = schema.field(name).type if name in schema.names else None
+        kind = schema.field(name).type if schema.names.count(name) == 1 else None
         if kind is not None and types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-            return name
-    raise ValueError(
-        f"no column {' or '.join(COLUMNS)} of images; it has {', '.join(schema.names)}"
-    )
+            stored = kind.field("bytes").type
+            if types.is_binary(stored) or types.is_large_binary(stored):
+                return name
+    known = some_names(schema.names) or "none"
+    raise ValueError(f"no column {' or '.join(COLUMNS)} of images; it has {known}")
 
 
 @contextmanager
-def _opened(shard: Path) -> Iterator[Any]:
+def _opened(shard: Path, repeated: list[str] | None = None) -> Iterator[Any]:
+    """A Parquet file; the values of the columns `repeated` are held once each."""
     try:
         from pyarrow.parquet import ParquetFile
     except ImportError:
@@ -99,8 +166,12 @@ def _opened(shard: Path) -> Iterator[Any]:
             f"{shard} is read with pyarrow, which is not installed: pip install "
             "'samplerzoo[parquet]'."
         ) from None
+    check_path(shard)
     try:
-        with ParquetFile(shard) as file:
+        with ParquetFile(shard, read_dictionary=repeated or None) as file:
             yield file
+    except LimitError:
+        raise
     except Exception as error:  # damage shows as one of many kinds
-        raise ValueError(f"{shard} cannot be read as Parquet: {phrase(error)}.") from error
+        name = printable(str(shard), 1000)
+        raise ValueError(f"{name} cannot be read as Parquet: {phrase(error)}.") from error

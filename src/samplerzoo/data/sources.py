@@ -3,6 +3,7 @@
 import zipfile
 from pathlib import Path
 
+from ..opening import check_path
 from .arrays import open_array
 from .cifar import is_cifar, open_cifar
 from .files import open_folder, open_zip
@@ -35,8 +36,11 @@ def read(
 
     Raises:
         ValueError: There are not two images or not such a split, or something is damaged or of
-            another size; of image files, where the image is reached.
+            another size; of image files, where the image is reached. Also where the path leads to
+            a device or a pipe.
+        LimitError: Something would unpack to more than `samplerzoo.limits` allows.
     """
+    check_path(path)
     if not path.exists():
         raise ValueError(f"There is no folder or file {path}.")
     if path.suffix in ARRAYS:
