@@ -19,7 +19,8 @@ SOURCE = ROOT / "src" / "samplerzoo"
 
 # From the bottom up. A module may import those below it, and those of its own folder.
 LAYERS = [
-    ["wording"],
+    ["wording", "limits", "notices"],
+    ["opening"],
     ["files", "pickles", "registry", "schema", "tables"],
     ["core"],
     ["backbones", "features", "data"],
