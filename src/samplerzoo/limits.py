@@ -71,7 +71,8 @@ def _digits(count: int) -> str:
 PIXELS = Limit("SAMPLERZOO_MAX_PIXELS", 2**26, "pixels")  # of one image
 FILE_BYTES = Limit("SAMPLERZOO_MAX_FILE_BYTES", 2**28, "bytes")  # of one image's file
 UNPACKED_BYTES = Limit("SAMPLERZOO_MAX_UNPACKED_BYTES", 2**30, "bytes")  # of a packed array or tar
-TEXT_BYTES = Limit("SAMPLERZOO_MAX_TEXT_BYTES", 2**24, "bytes")  # of JSON, TOML, YAML and logs
+TEXT_BYTES = Limit("SAMPLERZOO_MAX_TEXT_BYTES", 2**24, "bytes")  # of JSON and of logs
+CONFIG_BYTES = Limit("SAMPLERZOO_MAX_CONFIG_BYTES", 2**16, "bytes")  # of TOML, and a card's YAML
 GROUP_BYTES = Limit("SAMPLERZOO_MAX_GROUP_BYTES", 2**29, "bytes")  # of Parquet rows in one group
 ROWS = Limit("SAMPLERZOO_MAX_ROWS", 2**27, "rows")  # of Parquet files
 DOWNLOAD_BYTES = Limit("SAMPLERZOO_MAX_DOWNLOAD_BYTES", 2**24, "bytes")  # of what is not weights

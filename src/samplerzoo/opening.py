@@ -54,8 +54,11 @@ def open_file(path: Path) -> io.BufferedReader:
     """
     check_path(path)
     handle = os.open(path, _FLAGS)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
         os.close(handle)
+        if stat.S_ISDIR(mode):
+            raise ValueError(f"{_named(path)} is a folder where a file is needed.")
         raise _not_regular(path)
     return open(handle, "rb")
 

@@ -1,6 +1,7 @@
 """What files that others wrote must say: rules for JSON-like values, as data.
 
-A rule is made of the functions below and given to `read_json`, `parse_json` or `check`:
+A rule is made of the functions below and given to `read_json`, `read_toml`, `read_lines`,
+`read_front` or `check`:
 
     INDEX = record({"weight_map": mapping(text())})
     content = read_json(path, INDEX)
@@ -11,15 +12,20 @@ what is allowed: `config.json: layers[2].width is 0; it must be a whole number f
 
 import json
 import re
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .wording import phrase, shown
+from .limits import CONFIG_BYTES, TEXT_BYTES, Limit
+from .opening import open_file, read_file
+from .wording import phrase, printable, shown
 
-MAX_JSON = 2**24  # bytes of a JSON file, unless said otherwise
 LARGE = 1e300  # above every number that means something
-_ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_MOST_DEPTH = 50  # of YAML
+# A key of so many parts that reading it takes the square of its length.
+_LONG_KEY = re.compile(r"""(?:[\w"'-]{1,64}[ \t]{0,4}\.[ \t]{0,4}){16}""")
+_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class Fault(NamedTuple):
@@ -55,46 +61,154 @@ def check(value: Any, rule: Rule, file: str) -> None:
         raise ValueError(f"{file}: {place} {fault.words}" if place else f"{file} {fault.words}")
 
 
-def parse_json(data: bytes, rule: Rule, file: str, most: int = MAX_JSON) -> Any:
+def read_json(path: Path, rule: Rule, limit: Limit = TEXT_BYTES) -> Any:
+    """Read a JSON file and check it against a rule.
+
+    Args:
+        path: The file.
+        rule: What the content must be.
+        limit: How large it may be.
+
+    Raises:
+        ValueError: Where it cannot be read, or `parse_json` refuses it.
+    """
+    return parse_json(_read(path, limit), rule, _named(path))
+
+
+def parse_json(data: bytes, rule: Rule, file: str) -> Any:
     """Parse JSON and check it against a rule.
 
     Args:
-        data: the bytes of a file, or of a line.
-        rule: what the content must be.
-        file: what messages call the file.
-        most: the number of bytes that are parsed at all.
+        data: The bytes of a file, or of a line.
+        rule: What the content must be.
+        file: What messages call the file.
 
     Returns:
         The content. Its texts hold no lone surrogates, so that they can be written again.
 
     Raises:
-        ValueError: where it is not JSON in UTF-8, is larger than `most`, nested too deeply, holds
-            a number of too many digits, or breaks the rule.
+        ValueError: Where it is not JSON in UTF-8, is nested too deeply, holds a number of too many
+            digits, or breaks the rule.
     """
+    return _parse(_json, "JSON", data, rule, file)
+
+
+def read_toml(path: Path, rule: Rule, limit: Limit = CONFIG_BYTES) -> Any:
+    """Read a TOML file and check it against a rule.
+
+    Args:
+        path: The file.
+        rule: What the content must be.
+        limit: How large it may be.
+
+    Raises:
+        ValueError: Where it cannot be read, is not TOML in UTF-8, is nested too deeply, or breaks
+            the rule.
+    """
+    return _parse(_toml, "TOML", _read(path, limit), rule, _named(path))
+
+
+def read_lines(path: Path, rule: Rule, limit: Limit = TEXT_BYTES) -> list[Any]:
+    """Read the whole lines of a file of JSON lines, and check each against a rule.
+
+    A last line that is cut off, as a process that is killed leaves it, is not read.
+
+    Args:
+        path: The file.
+        rule: What each line must be.
+        limit: How large the file may be.
+
+    Raises:
+        ValueError: With the number of the line, where one is not JSON or breaks the rule.
+    """
+    *lines, last = _read(path, limit).split(b"\n")
+    if len(lines) == 0 and last:
+        return []
+    named = ((f"{_named(path)}, line {n}", line) for n, line in enumerate(lines, 1))
+    return [parse_json(line, rule, name) for name, line in named]
+
+
+def read_front(path: Path, rule: Rule, limit: Limit = CONFIG_BYTES) -> Any:
+    """Read the YAML between two lines of dashes at the top of a Markdown file, such as a card.
+
+    All scalars are texts. Anchors and aliases, with which a short file says a long thing, are
+    refused.
+
+    Args:
+        path: The file.
+        rule: What the content must be; where there is no such part, it is an empty dict.
+        limit: How large the part may be. What follows it is not read.
+
+    Raises:
+        ValueError: Where it is not YAML in UTF-8, is nested too deeply, or breaks the rule.
+    """
+    found = re.match(rb"---[ \t]*\r?\n(.*?\n)---[ \t]*(\r?\n|$)", _start(path, limit), re.DOTALL)
+    data = found[1] if found else b""
+    return _parse(_yaml, "YAML", data, rule, _named(path))
+
+
+def _read(path: Path, limit: Limit) -> bytes:
     try:
-        if len(data) > most:
-            raise ValueError(f"it is larger than {most} bytes")
-        content = json.loads(data.decode())
-        if _ESCAPED_SURROGATE.search(data):
-            json.dumps(content, ensure_ascii=False).encode()
+        return read_file(path, limit)
+    except OSError as error:
+        raise ValueError(f"{_named(path)} cannot be read: {error.strerror}.") from error
+
+
+def _start(path: Path, limit: Limit) -> bytes:
+    """As much of the begin of a file as is allowed."""
+    try:
+        with open_file(path) as file:
+            return file.read(limit.most)
+    except OSError as error:
+        raise ValueError(f"{_named(path)} cannot be read: {error.strerror}.") from error
+
+
+def _named(path: Path) -> str:
+    return printable(str(path), 1000)
+
+
+def _parse(parse: Callable[[str], Any], kind: str, data: bytes, rule: Rule, file: str) -> Any:
+    try:
+        content = parse(data.decode())
     except RecursionError as error:
-        raise ValueError(f"{file} cannot be read as JSON: it is nested too deeply.") from error
+        raise ValueError(f"{file} cannot be read as {kind}: it is nested too deeply.") from error
     except UnicodeError as error:
-        raise ValueError(f"{file} cannot be read as JSON: its text is not Unicode.") from error
-    except ValueError as error:
-        raise ValueError(f"{file} cannot be read as JSON: {phrase(error)}.") from error
+        raise ValueError(f"{file} cannot be read as {kind}: its text is not Unicode.") from error
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{file} cannot be read as {kind}: {phrase(error)}.") from error
     check(content, rule, file)
     return content
 
 
-def read_json(path: Path, rule: Rule, most: int = MAX_JSON) -> Any:
-    """Read a JSON file and check it against a rule; see `parse_json`."""
+def _json(text: str) -> Any:
+    content = json.loads(text)
+    if _ESCAPED_SURROGATE.search(text):
+        json.dumps(content, ensure_ascii=False).encode()
+    return content
+
+
+def _toml(text: str) -> Any:
+    if _LONG_KEY.search(text):
+        raise ValueError("a key has too many parts")
+    return tomllib.loads(text)
+
+
+def _yaml(text: str) -> Any:
+    """YAML whose scalars are texts. Events come first: they take no depth and no repetition."""
+    import yaml
+
+    depth = 0
     try:
-        with path.open("rb") as file:
-            data = file.read(most + 1)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {phrase(error)}.") from error
-    return parse_json(data, rule, str(path), most)
+        for event in yaml.parse(text, yaml.BaseLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > _MOST_DEPTH:
+                raise RecursionError
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError("it has aliases")
+        return yaml.load(text, yaml.BaseLoader) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
 
 
 def _scalar(words: str, test: Callable[[Any], bool]) -> Rule:
