@@ -1,7 +1,7 @@
 """Hostile inputs, many in one process: limited in memory, disk and time, and watched by an alarm.
 
-A test module holds `CASES`: by name what makes the input in an empty folder, in the tests' process,
-and what reads it, in the limited one. What a read starts or unpickles is a breach, whoever starts it:
+A test module holds `CASES`: by name what makes the input in an empty folder, in the tests'
+process, and what reads it, in the limited one. What a read starts or unpickles is a breach:
 Python tells its own audit of it, and Ghostscript is a script here that leaves a mark.
 """
 
@@ -52,8 +52,8 @@ def survive(
 ) -> dict[str, Outcome]:
     """Make the inputs of a module's cases, and read each in one limited process.
 
-    `memory` is of addresses in bytes, `disk` of one file, `seconds` of one read; `table` is what the
-    module calls its cases.
+    `memory` is of addresses in bytes, `disk` of one file, `seconds` of one read; `table` is what
+    the module calls its cases.
     """
     tools = folder / "tools"
     tools.mkdir()

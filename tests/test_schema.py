@@ -180,11 +180,11 @@ def test_hostile_cards(case, tmp_path):
 
 def test_cards(tmp_path):
     path = tmp_path / "README.md"
-    for text in ("# No front", "", "---\nlicense: mit", "a\n---\nb: c\n---\n", "---\n---\n"):
-        path.write_text(text)
+    for plain in ("# No front", "", "---\nlicense: mit", "a\n---\nb: c\n---\n", "---\n---\n"):
+        path.write_text(plain)
         assert read_front(path, ANYTHING) == {}
-    text = "---\r\nlicense: mit\ntags:\n- a\n- 1.0\n---\n" + "x" * 10**6
-    path.write_bytes(text.encode())
+    card = "---\r\nlicense: mit\ntags:\n- a\n- 1.0\n---\n" + "x" * 10**6
+    path.write_bytes(card.encode())
     assert read_front(path, ANYTHING) == {"license": "mit", "tags": ["a", "1.0"]}
 
 

@@ -13,12 +13,13 @@ from ._common import as_text, command, debug_option, json_option
 def list_(group: str | None, as_json: bool):
     """Show what is installed, who offers it, and what does not load.
 
-    Of all groups (no GROUP), third-party plugins are loaded to see whether they work. Of one
-    GROUP, names alone are read, which is fast, and only names offered twice are errors.
+    Of all groups (no GROUP), third-party plugins are loaded to see whether they work, in a process
+    of their own and for a bounded time. Of one GROUP, names alone are read, which is fast, and only
+    names offered twice are errors.
     """
     from ..runs.installed import members
 
-    found = {name: members(name, check=group is None) for name in ([group] if group else GROUPS)}
+    found = members([group] if group else GROUPS, check=group is None)
     if as_json:
         return as_text(found)
     names = [str(member["name"]) for records in found.values() for member in records]

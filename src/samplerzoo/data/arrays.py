@@ -18,7 +18,7 @@ _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0
 
 
 def open_array(path: Path, split: str | None = None) -> np.ndarray:
-    """Map the array of an .npy file; of an .npz, the one called `split`, else `images`, or its only.
+    """Map the array of an .npy file; of an .npz, that called `split`, else `images`, or its only.
 
     A compressed array is unpacked to a temporary file first.
 

@@ -1,48 +1,56 @@
 """What is installed in each group of entry points."""
 
-from ..registry import RegistryError, entries, load, origin
+from collections.abc import Iterable, Mapping
+
+from ..registry import RegistryError, entries, entry, origin
+from ..wording import printable
+from .plugins import Offer, find_errors
+
+Record = dict[str, str | None]
 
 
-def members(group: str, check: bool) -> list[dict[str, str | None]]:
-    """List the members of a group.
+def members(groups: Iterable[str], check: bool) -> dict[str, list[Record]]:
+    """List the members of groups of entry points.
 
     Args:
-        group: The group of entry points.
-        check: Whether third-party members are loaded, to see whether they work.
+        groups: The groups.
+        check: Whether third-party members are loaded, to see whether they work: in a process of
+            their own and for a bounded time.
 
     Returns:
-        One record for each offer of a name: `name`, `distribution`, `version` and `error`, which is
-        None where nothing is known to be wrong.
+        For each group one record for each offer of a name: `name`, `distribution`, `version` and
+        `error`, which is None where nothing is known to be wrong.
     """
-    found = []
+    groups = list(groups)
+    errors = find_errors(_offers(groups)) if check else {}
+    return {group: _records(group, errors) for group in groups}
+
+
+def _offers(groups: list[str]) -> list[Offer]:
+    """The names that plugins offer, each alone."""
+    return [
+        Offer(group, name)
+        for group in groups
+        for name, points in entries(group).items()
+        if len(points) == 1 and not origin(points[0]).startswith("samplerzoo ")
+    ]
+
+
+def _records(group: str, errors: Mapping[Offer, str]) -> list[Record]:
+    records = []
     for name, points in entries(group).items():
-        own, clash = origin(points[0]).startswith("samplerzoo "), len(points) > 1
-        error = _error(group, name, not clash) if clash or (check and not own) else None
+        error = _clash(group, name) if len(points) > 1 else errors.get(Offer(group, name))
         for point in points:
             distribution, _, version = origin(point).rpartition(" ")
-            found.append(
-                {"name": name, "distribution": distribution, "version": version, "error": error}
-            )
-    return found
+            about = {"distribution": distribution, "version": version, "error": error}
+            records.append({"name": printable(name, 80), **about})
+    return records
 
 
-def _error(group: str, name: str, typed: bool) -> str | None:
-    """Why a member does not load, or None."""
+def _clash(group: str, name: str) -> str | None:
+    """What is wrong with a name that is offered twice."""
     try:
-        load(group, name, _base(group) if typed else None)
+        entry(group, name)
     except RegistryError as error:
         return str(error)
-    return None
-
-
-def _base(group: str) -> type | None:
-    """The class that a group's members derive from, where there is one."""
-    if group == "families":
-        from ..core.families import AbstractFamily
-
-        return AbstractFamily
-    if group == "kernels":
-        from ..core.kernels import AbstractKernel
-
-        return AbstractKernel
     return None
