@@ -32,7 +32,7 @@ EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage
 OTHERS = {
     "eps": EPS,
     "eps-of-pillow": encode("EPS"),
-    "eps-with-preview": b"\xc5\xd0\xd3\xc6" + struct.pack("<IIIIIIH", 30, len(EPS), 0, 0, 0, 0, 0xFFFF) + EPS,
+    "eps-with-preview": b"\xc5\xd0\xd3\xc6" + struct.pack("<6IH", 30, len(EPS), *[0] * 5) + EPS,
     "postscript": b"%!PS\n(owned) (w) file closefile\n",
     "pdf": encode("PDF"),
     "svg": b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>',

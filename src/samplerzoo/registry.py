@@ -137,7 +137,7 @@ def load(group: str, name: str, base: type | None = None) -> Any:
 
 def _offer(point: EntryPoint, name: str) -> str:
     """Who offers a name, and how it is written there if that is another way."""
-    return origin(point) + (f" (as {ascii(point.name[:80])})" if point.name != name else "")
+    return origin(point) + (f" (as {point.name[:80]!a})" if point.name != name else "")
 
 
 def _check_base(found: Any, base: type | None, what: str) -> None:

@@ -103,13 +103,13 @@ def _archive(path: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]
         packed = file.peek(2)[:2] == b"\x1f\x8b"
         stream = _Bounded(gzip.GzipFile(fileobj=file) if packed else file, str(path))
         for _ in range(MAX_MEMBERS):
-            try:
-                member = tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), "utf-8", "replace")
-            except (tarfile.EOFHeaderError, tarfile.EmptyHeaderError):
+            block = stream.read(tarfile.BLOCKSIZE)
+            if not block.strip(b"\0"):
                 stream.skip()
                 return
+            member = tarfile.TarInfo.frombuf(block, "utf-8", "replace")
             if member.size < 0:
-                raise tarfile.InvalidHeaderError("the size of a member is less than nothing")
+                raise tarfile.ReadError("the size of a member is less than nothing")
             name = PurePosixPath(member.name).name
             plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE)
             if chosen := plain and name in wanted:

@@ -50,7 +50,7 @@ class Files(AbstractSource):
         check_shape(shape, crop)
         if not count:
             raise ValueError(f"There is no image in {where} (looked for {' '.join(SUFFIXES)}).")
-        self._where, self._count, self._names, self._load = where, count, names, load
+        self._where, self._count, self.names, self._load = where, count, names, load
         self._shape, self._crop = shape, crop
         self._said: set[str] = set()
 
@@ -84,7 +84,7 @@ class Files(AbstractSource):
         """Neighbours that together take a bounded memory, packed and decoded."""
         group: list[Opened] = []
         size = pixels = 0
-        named = zip(self._names(start, stop), self._load(start, stop), strict=True)
+        named = zip(self.names(start, stop), self._load(start, stop), strict=True)
         for name, data in named:
             group.append(open_image(name, data, self._shape, self._crop))
             size += len(data)

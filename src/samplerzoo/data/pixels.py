@@ -4,7 +4,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -184,7 +184,8 @@ def _is_deep(image: Image.Image) -> bool:
     """Whether an image has more than 8 bits a channel, which Pillow would drop from colour."""
     if image.mode.startswith(("I", "F")) or _tag(image, _TIFF_BITS) > 8:
         return True
-    details = [tile[3] for tile in getattr(image, "tile", [])]
+    tiles: list[Any] = getattr(image, "tile", [])
+    details = [tile[3] for tile in tiles]
     if image.format == "PNG":
         return any(isinstance(detail, str) and ";16" in detail for detail in details)
     if image.format == "PPM":

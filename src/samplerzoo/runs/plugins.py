@@ -45,7 +45,7 @@ def find_errors(offers: Sequence[Offer]) -> dict[Offer, str]:
     left, until = list(offers), time.monotonic() + TOGETHER * PLUGIN_SECONDS.most
     while left:
         if time.monotonic() > until:
-            return errors | {offer: "It was not tried: others took too long." for offer in left}
+            return errors | dict.fromkeys(left, "It was not tried: others took too long.")
         told, ending = _try(left, until)
         for offer, error in zip(left, told, strict=False):
             if error:
@@ -64,7 +64,8 @@ def _try(offers: list[Offer], until: float) -> tuple[list[str], str]:
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
-    assert process.stdin is not None and process.stdout is not None
+    assert process.stdin is not None
+    assert process.stdout is not None
     lines: queue.Queue[bytes] = queue.Queue()
     threading.Thread(target=_collect, args=(process.stdout, lines), daemon=True).start()
     told: list[str] = []

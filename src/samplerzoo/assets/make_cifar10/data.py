@@ -21,7 +21,9 @@ def labelled(path: Path) -> Data:
     if not path.is_dir() and not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is neither a folder nor a zip of images.")
     files = (open_folder if path.is_dir() else open_zip)(path, SHAPE)
-    folders = [PurePosixPath(name.rpartition(":")[2]).parent.name for name in files.names]
+    folders = [
+        PurePosixPath(name.rpartition(":")[2]).parent.name for name in files.names(0, len(files))
+    ]
     classes = sorted(set(folders))
     if len(classes) != CLASSES:
         raise ValueError(
