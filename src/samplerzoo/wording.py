@@ -6,7 +6,8 @@ import unicodedata
 from typing import Any
 
 MOST = 200  # characters of a text that others wrote
-MOST_SAID = 1000  # characters of an exception's message
+MOST_SAID = 300  # characters of an exception's message inside another
+MOST_SENTENCE = 2000  # characters of one that stands alone
 _MOST_BITS = 14_000  # of a number that is shown; Python prints few more
 # What shows nothing on a terminal, though Python counts it as printable.
 _BLANK = re.compile(
@@ -34,17 +35,17 @@ class _Short(reprlib.Repr):
 _short = _Short()
 
 
-def phrase(error: BaseException) -> str:
+def phrase(error: BaseException, most: int = MOST_SAID) -> str:
     """Return an exception's message as one line without its full stop, for inside a sentence.
 
     It is as `printable` has it: libraries repeat in their messages what a file holds.
     """
-    return printable(str(error), MOST_SAID).rstrip(".") or type(error).__name__
+    return printable(str(error), most).rstrip(".") or type(error).__name__
 
 
 def sentence(error: BaseException) -> str:
     """Return an exception's message as one line that ends as a sentence."""
-    line = phrase(error)
+    line = phrase(error, MOST_SENTENCE)
     return line if line.endswith((")", "?", "!")) else f"{line}."
 
 

@@ -177,7 +177,7 @@ def _tile(image: Image.Image) -> int:
 def _tag(image: Image.Image, number: int) -> int:
     """The greatest number of a TIFF's tag, 0 where there is none."""
     value = getattr(image, "tag_v2", {}).get(number, 0)
-    return max(value) if isinstance(value, tuple) else value
+    return max(value, default=0) if isinstance(value, tuple) else value
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -205,7 +205,7 @@ def _flatten(image: Image.Image) -> tuple[Image.Image, bool]:
     layer = image.convert("RGBA")
     background = Image.new("RGBA", image.size, BACKGROUND)
     background.alpha_composite(layer)
-    return background.convert("RGB"), layer.getextrema()[3] != (255, 255)
+    return background.convert("RGB"), layer.getchannel("A").getextrema() != (255, 255)
 
 
 def _is_coloured(image: Image.Image) -> bool:
@@ -214,4 +214,4 @@ def _is_coloured(image: Image.Image) -> bool:
         return False
     red, green, blue = image.convert("RGB").split()
     pairs = ((red, green), (green, blue))
-    return any(ImageChops.difference(*pair).getextrema()[1] > _MAX_TINT for pair in pairs)
+    return any(np.max(ImageChops.difference(*pair)) > _MAX_TINT for pair in pairs)
