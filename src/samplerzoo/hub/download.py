@@ -3,13 +3,21 @@
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
+from ..schema import FLAG, NAMES, TEXT, or_null, parse_json, record, row, text, whole
+from ..wording import phrase, printable
 from .errors import explained
+from .guard import COMMIT, HubError, check_commit
 from .reference import Reference
 
+# What is read of a card, where they are texts.
+CARD = ("license", "license_name", "license_link")
+# How the names of weights end, whose size has no limit but the one that the Hub announces.
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -18,27 +26,63 @@ class Listing(NamedTuple):
 
     reference: Reference
     sizes: dict[str, int]
-    card: dict[str, Any]
+    card: dict[str, str]
     private: bool
+
+
+_SIZE = or_null(whole(0, 2**60))
+_LISTING = record(
+    {
+        "sha": text(40, r"[0-9a-f]{40}"),
+        "siblings": row(record({"rfilename": TEXT}, {"size": _SIZE})),
+    },
+    {"private": or_null(FLAG), "cardData": or_null(NAMES)},
+)
 
 
 def listing(reference: Reference) -> Listing:
     """Ask the Hub for a repository's files, before any of them is fetched.
 
-    Raises ValueError where there is nothing to see, ConnectionError where the Hub is out of reach.
+    Raises:
+        ValueError: Where there is nothing to see.
+        ConnectionError: Where the Hub is out of reach, or does not answer as it should.
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub import constants, get_session
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
+    revision = quote(reference.revision, safe="")
+    address = f"{constants.ENDPOINT}/api/models/{reference.repository}/revision/{revision}"
     with explained(reference):
-        info = HfApi().model_info(
-            reference.repository, revision=reference.revision, files_metadata=True
-        )
+        answer = get_session().get(address, params={"blobs": True}, headers=build_hf_headers())
+        hf_raise_for_status(answer)
+        try:
+            found = parse_json(answer.content, _LISTING, "it")
+        except ValueError as error:
+            raise HubError(
+                f"{constants.ENDPOINT} does not answer as the Hub does ({phrase(error)}); look at "
+                "HF_ENDPOINT and at your proxy."
+            ) from error
+    asked = reference.revision if reference.pinned else None
+    commit = check_commit(found["sha"], asked, reference.repository)
+    sizes = {file["rfilename"]: file.get("size") or 0 for file in found["siblings"]}
+    card = found.get("cardData") or {}
     return Listing(
-        Reference(reference.repository, info.sha or reference.revision),
-        {file.rfilename: file.size or 0 for file in info.siblings or []},
-        info.card_data.to_dict() if info.card_data else {},
-        bool(info.private),
+        Reference(reference.repository, commit),
+        {name: size for name, size in sizes.items() if is_plain(name)},
+        read_card(card),
+        bool(found.get("private")),
     )
+
+
+def read_card(card: Mapping[str, Any]) -> dict[str, str]:
+    """Take from a card what is read of it, as a terminal and another card may show it."""
+    return {key: printable(card[key]) for key in CARD if isinstance(card.get(key), str)}
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name of a file in a repository leads to a place below its folder, and is short."""
+    parts = name.split("/")
+    return len(name) <= 255 and name == printable(name, 255) and not ({"", ".", ".."} & {*parts})
 
 
 def pin(reference: Reference, some: Sequence[str]) -> Reference:
@@ -56,7 +100,7 @@ def pin(reference: Reference, some: Sequence[str]) -> Reference:
             raise
         return Reference(reference.repository, folder_of(files).name)
     for name in [name for name in some if name in found.sizes][:1]:
-        download(reference, name)
+        download(reference, name, found)
     return found.reference
 
 
@@ -89,14 +133,30 @@ def folder_of(files: dict[str, Path]) -> Path:
     return path.parents[name.count("/")]
 
 
-def download(reference: Reference, name: str) -> Path:
-    """One file, from the cache if it is there; a progress bar goes to a terminal's stderr.
+def download(
+    reference: Reference, name: str, listed: Listing | None = None, weights: bool | None = None
+) -> Path:
+    """Fetch one file, or find it in the cache; a progress bar goes to a terminal's stderr.
 
-    A lost connection is taken up where it broke. Raises ConnectionError where that fails.
+    A lost connection is taken up where it broke.
+
+    Args:
+        reference: The repository, at a commit unless `listed` says which.
+        name: The file.
+        listed: What the Hub said of the repository, with which the answer must agree.
+        weights: Whether the file is weights; by default, whether its name ends as theirs do.
+
+    Raises:
+        ValueError: Where there is no such file, or it is not weights and too large.
+        ConnectionError: Where the Hub is out of reach, is too slow, or answers with something else.
     """
     from huggingface_hub import hf_hub_download
 
-    with explained(reference):
+    commit = listed.reference.revision if listed else reference.revision
+    wanted = commit if COMMIT.fullmatch(commit) else None
+    size = listed.sizes.get(name) if listed else None
+    weights = name.endswith(WEIGHTS) if weights is None else weights
+    with explained(reference, wanted, weights, size):
         return Path(hf_hub_download(reference.repository, name, revision=reference.revision))
 
 
@@ -105,12 +165,14 @@ def check(path: Path) -> None:
 
     Raises ConnectionError, and removes the file, where they differ.
     """
-    if not path.is_symlink() or not _SHA256.fullmatch(announced := Path(os.readlink(path)).name):
+    target = path.parent / os.readlink(path) if path.is_symlink() else path
+    announced = target.name
+    if target.parent.name != "blobs" or not _SHA256.fullmatch(announced):
         return
     with path.open("rb") as file:
         arrived = hashlib.file_digest(file, "sha256").hexdigest()
     if arrived != announced:
-        (path.parent / os.readlink(path)).unlink()
+        target.unlink()
         path.unlink()
         raise ConnectionError(
             f"{path.name} arrived damaged: its SHA-256 is {arrived[:12]}... and should be "

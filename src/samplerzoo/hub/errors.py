@@ -4,15 +4,33 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..limits import DOWNLOAD_BYTES, LimitError
+from ..wording import phrase
+from .guard import HubError, guarded
 from .reference import Reference
+
+# What the client's reading of an answer ends with where it is none of the Hub's.
+_ODD = (json.JSONDecodeError, UnicodeError, RecursionError, TypeError, KeyError, IndexError,
+        AttributeError, OverflowError, AssertionError)  # fmt: skip
 
 
 @contextmanager
-def explained(reference: Reference) -> Iterator[None]:
-    """Turn an error of the Hub's client into a sentence.
+def explained(
+    reference: Reference,
+    commit: str | None = None,
+    weights: bool = False,
+    size: int | None = None,
+) -> Iterator[None]:
+    """Guard what the Hub's client gets, and turn its errors into sentences.
 
     ValueError is for what the user can put right: a name, a licence, a login. ConnectionError is
     for the network, the Hub, and files that did not arrive as they are.
+
+    Args:
+        reference: The repository.
+        commit: The commit that all answers must be of; None for any.
+        weights: Whether weights are fetched, whose size has no limit of ours.
+        size: The size of the weights, where it is known.
     """
     from huggingface_hub import constants
     from huggingface_hub.errors import (
@@ -29,7 +47,10 @@ def explained(reference: Reference) -> Iterator[None]:
 
     name, page = reference.repository, f"{constants.ENDPOINT}/{reference.repository}"
     try:
-        yield
+        with guarded(name, commit, size if weights else DOWNLOAD_BYTES.most):
+            yield
+    except (HubError, LimitError):
+        raise
     except GatedRepoError as error:
         raise ValueError(
             f"{name} is gated: accept its terms at {page}, then log in with `hf auth login` (or "
@@ -63,8 +84,8 @@ def explained(reference: Reference) -> Iterator[None]:
                 "this once without it."
             ) from error
         raise _cut(reference, error) from error
-    except json.JSONDecodeError as error:
-        raise ConnectionError(
+    except _ODD as error:
+        raise HubError(
             f"{constants.ENDPOINT} does not answer as the Hub does; look at HF_ENDPOINT and at "
             "your proxy."
         ) from error
@@ -80,7 +101,7 @@ def _cut(reference: Reference, error: Exception) -> ConnectionError:
 
     while isinstance(error.__cause__, Exception):
         error = error.__cause__
-    why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    why = phrase(error)
     return ConnectionError(
         f"{reference.repository} could not be fetched from {constants.ENDPOINT} ({why}); run this "
         "again: files that have arrived whole are kept."

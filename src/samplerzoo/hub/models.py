@@ -19,7 +19,8 @@ from ..formats import (
     open_nothing,
     recognise,
 )
-from .download import Listing, cached, cached_files, check, download, listing, pin
+from ..schema import NAMES, read_front
+from .download import Listing, cached, cached_files, check, download, listing, pin, read_card
 from .errors import explained
 from .reference import PREFIX, Reference, parse
 
@@ -96,7 +97,7 @@ def _on_hub(found: Listing, argument: str) -> Checkpoint:
     """What the Hub has of a commit; files are fetched when their paths are asked for."""
 
     def path(name: str) -> Path:
-        fetched = download(found.reference, name)
+        fetched = download(found.reference, name, found)
         check(fetched)
         return fetched
 
@@ -120,7 +121,7 @@ class _Place(NamedTuple):
 
     checkpoint: Checkpoint
     reference: Reference | None
-    card: dict[str, Any]
+    card: dict[str, str]
 
 
 def describe(place: str | None, formats: Formats, argument: str = "") -> dict[str, Any]:
@@ -186,11 +187,9 @@ def _remote(reference: Reference, argument: str) -> _Place:
 
 
 def _local(place: str | None, argument: str) -> _Place:
-    from huggingface_hub import metadata_load
-
     checkpoint = _open(place, argument)
-    card = "README.md" in checkpoint.sizes and metadata_load(checkpoint.path("README.md"))
-    return _Place(checkpoint, None, card or {})
+    card = "README.md" in checkpoint.sizes and read_front(checkpoint.path("README.md"), NAMES)
+    return _Place(checkpoint, None, read_card(card or {}))
 
 
 def _count(place: _Place, name: str) -> int | None:

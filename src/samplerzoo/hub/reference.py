@@ -3,8 +3,12 @@
 import re
 from typing import NamedTuple
 
+from ..wording import printable
+
 PREFIX = "hf:"
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
+# A branch, tag or commit: the cache keeps a file by this name, so that no part of it may be "..".
+_REVISION = re.compile(r"(?=.{1,200}$)(?!.*\.\.)[\w#+-][\w.#+-]*(/[\w#+-][\w.#+-]*)*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -29,8 +33,8 @@ def parse(text: str) -> Reference:
     Raises ValueError where the text does not look like that; the prefix may be absent.
     """
     name, at, revision = text.removeprefix(PREFIX).partition("@")
-    if not _NAME.fullmatch(name) or (at and not revision):
+    if not _NAME.fullmatch(name) or (at and not _REVISION.fullmatch(revision)):
         raise ValueError(
-            f"{text!r} must look like {PREFIX}owner/name or {PREFIX}owner/name@revision."
+            f"{printable(text)!r} must look like {PREFIX}owner/name or {PREFIX}owner/name@revision."
         )
     return Reference(name, revision or "main")
