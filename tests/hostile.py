@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 HERE = Path(__file__).parent
 BREACHES = {"subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn",
-            "os.spawn", "pickle.find_class", "socket.connect", "ctypes.dlopen"}  # fmt: skip
+            "os.spawn", "pickle.find_class", "ctypes.dlopen"}  # fmt: skip
 MAX_MESSAGE = 700  # characters
 
 
@@ -49,6 +49,7 @@ def survive(
     disk: int = 2**27,
     seconds: int = 20,
     table: str = "CASES",
+    variables: Mapping[str, str] | None = None,
 ) -> dict[str, Outcome]:
     """Make the inputs of a module's cases, and read each in one limited process.
 
@@ -65,7 +66,7 @@ def survive(
         case.make(folder / name)
     limits = json.dumps([memory, disk, seconds])
     command = [sys.executable, str(HERE / "hostile.py"), module, table, str(folder), limits, *cases]
-    environment = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"}
+    environment = os.environ | (variables or {}) | {"PATH": f"{tools}:{os.environ['PATH']}"}
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=seconds * len(cases) + 60
     )
@@ -76,10 +77,15 @@ def survive(
     return found
 
 
-def check_refusal(outcome: Outcome, word: str, megabytes: float = 400) -> None:
+def check_refusal(
+    outcome: Outcome,
+    word: str,
+    megabytes: float = 400,
+    kinds: tuple[str, ...] = ("ValueError", "LimitError"),
+) -> None:
     """A sentence or two on one line, in bounded memory and time, and nothing was run."""
     assert outcome.breaches == []
-    assert outcome.kind in ("ValueError", "LimitError"), outcome
+    assert outcome.kind in kinds, outcome
     text = outcome.text
     assert word in text, text
     assert text.isprintable(), text

@@ -192,10 +192,10 @@ def describe(name: str, repository: Repository, commit: str) -> dict:
 
 
 @contextmanager
-def serve() -> Iterator[Hub]:
+def serve(handler: type[Handler] = Handler) -> Iterator[Hub]:
     """A running server."""
     hub = Hub()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("_", (Handler,), {"hub": hub}))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("_", (handler,), {"hub": hub}))
     server.daemon_threads = True
     hub.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)

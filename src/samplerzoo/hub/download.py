@@ -152,6 +152,8 @@ def download(
     """
     from huggingface_hub import hf_hub_download
 
+    if not is_plain(name):
+        raise ValueError(f"{printable(name)!r} is not the name of a file in a repository.")
     commit = listed.reference.revision if listed else reference.revision
     wanted = commit if COMMIT.fullmatch(commit) else None
     size = listed.sizes.get(name) if listed else None

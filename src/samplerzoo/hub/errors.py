@@ -30,7 +30,7 @@ def explained(
         reference: The repository.
         commit: The commit that all answers must be of; None for any.
         weights: Whether weights are fetched, whose size has no limit of ours.
-        size: The size of the weights, where it is known.
+        size: The size of the file in bytes, where the Hub told it before.
     """
     from huggingface_hub import constants
     from huggingface_hub.errors import (
@@ -47,7 +47,7 @@ def explained(
 
     name, page = reference.repository, f"{constants.ENDPOINT}/{reference.repository}"
     try:
-        with guarded(name, commit, size if weights else DOWNLOAD_BYTES.most):
+        with guarded(name, commit, None if weights else DOWNLOAD_BYTES.most, size):
             yield
     except (HubError, LimitError):
         raise

@@ -34,26 +34,33 @@ class Guard:
     Args:
         name: What messages call the repository.
         commit: The commit that all answers must be of; None for any.
-        most: How many bytes an answer may have; None for as many as were announced.
+        most: How many bytes an answer may have; None for as many as are announced.
+        announced: How many bytes the file has, by what the Hub said of it before, if it did.
     """
 
-    def __init__(self, name: str, commit: str | None, most: int | None):
+    def __init__(self, name: str, commit: str | None, most: int | None, announced: int | None):
         self._name, self._commit, self._most = name, commit, most
         self._begun, self._came = time.monotonic(), 0
-        self._announced: int | None = None
+        self._announced = announced
 
-    def check_time(self) -> None:
-        """Refuse to wait longer than is allowed, which is longer for what has come already."""
+    def time_left(self) -> float:
+        """Return the seconds left to wait; there are more where much has come already.
+
+        Raises:
+            HubError: Where there are none.
+        """
         allowed = HUB_SECONDS.most + self._came / LEAST_SPEED
-        if time.monotonic() - self._begun > allowed:
+        left = self._begun + allowed - time.monotonic()
+        if left <= 0:
             raise HubError(
                 f"{_endpoint()} did not answer for {self._name} within {allowed:.0f} seconds, or "
                 f"too slowly; run this again, or set {HUB_SECONDS.variable} higher."
             )
+        return left
 
     def check_answer(self, response: Any) -> None:
         """Look at the head of an answer. Raises HubError or LimitError."""
-        self.check_time()
+        self.time_left()
         commit = response.headers.get("X-Repo-Commit")
         if commit is not None:
             check_commit(commit, self._commit, self._name)
@@ -73,14 +80,15 @@ class Guard:
                 "fetched."
             )
         size = headers.get("X-Linked-Size") or ("" if redirect else headers.get("Content-Length"))
-        self._announced = _number(size) if size else None
-        if self._announced is not None:
-            self._check_size(self._announced, "A file")
+        size = _number(size) if size else None
+        if size is not None:
+            self._check_size(size, "A file")
+        self._announced = size if self._announced is None else self._announced
 
     def count(self, new: int, all_of_it: int) -> None:
         """Take note of new bytes of an answer, and of how many it has. Raises as `guarded` does."""
         self._came += new
-        self.check_time()
+        self.time_left()
         self._check_size(all_of_it, "An answer")
         if self._announced is not None and all_of_it > self._announced:
             raise HubError(f"{_endpoint()} sends more of a file of {self._name} than it announced.")
@@ -95,20 +103,23 @@ _working: list[Guard] = []  # those of all threads
 
 
 @contextmanager
-def guarded(name: str, commit: str | None, most: int | None) -> Iterator[None]:
+def guarded(
+    name: str, commit: str | None, most: int | None, announced: int | None = None
+) -> Iterator[None]:
     """Check what the Hub's client gets in here.
 
     Args:
         name: What messages call the repository.
         commit: The commit that all answers must be of; None for any.
-        most: How many bytes an answer may have; None for as many as were announced.
+        most: How many bytes an answer may have; None for as many as are announced.
+        announced: How many bytes the file has, by what the Hub said of it before, if it did.
 
     Raises:
         HubError: Where an answer is not as the Hub's are, or takes too long.
         LimitError: Where it is too large.
     """
     _install()
-    guard = Guard(name, commit, most)
+    guard = Guard(name, commit, most, announced)
     token = _guard.set(guard)
     _working.append(guard)
     try:
@@ -157,13 +168,14 @@ def _install() -> None:
 
 def _prepare(request: Any) -> None:
     """Give a request a time limit if it has none; refuse it where all have taken too long."""
-    limits = request.extensions.get("timeout", {})
+    guard = _guard.get()
+    most = guard.time_left() if guard else float("inf")
+    given = request.extensions.get("timeout", {})
     parts = ("connect", "read", "write", "pool")
-    limits = {part: limits.get(part) or REQUEST_SECONDS for part in parts}
+    limits = {part: min(given.get(part) or REQUEST_SECONDS, most) for part in parts}
     request.extensions = {**request.extensions, "timeout": limits}
-    if guard := _guard.get():
+    if guard:
         request.headers["Accept-Encoding"] = "identity"
-        guard.check_time()
 
 
 def _look(response: Any) -> None:
