@@ -47,7 +47,7 @@ def survive(
     cases: Mapping[str, Case],
     memory: int = 3 * 2**30,
     disk: int = 2**27,
-    seconds: int = 20,
+    seconds: int = 60,
     table: str = "CASES",
     variables: Mapping[str, str] | None = None,
 ) -> dict[str, Outcome]:

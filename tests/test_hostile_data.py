@@ -219,6 +219,30 @@ def columns(folder: Path, names: list[str]) -> None:
     parquet.write_table(schema.empty_table(), folder / "x.parquet")
 
 
+def lie(folder: Path) -> None:
+    """A group of rows of 60 MB, which its file says is of 60 kB."""
+    table(folder, [image(bytes([n]) * 10**7) for n in range(6)], compression="zstd")
+    path = folder / "x.parquet"
+    data = path.read_bytes()
+    from pyarrow import parquet
+
+    said = parquet.ParquetFile(path).metadata.row_group(0)
+    truth = said.column(0).total_uncompressed_size
+    for number in (truth, said.total_byte_size):
+        assert varint(number) in data
+        data = data.replace(varint(number), varint(number & 0xFFFF | 1 << 26))
+    path.write_bytes(data)
+
+
+def varint(number: int) -> bytes:
+    """A whole number as Parquet's metadata hold it."""
+    number, parts = number * 2, []
+    while number > 127:
+        parts.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*parts, number])
+
+
 def image(data: bytes) -> dict:
     return {"bytes": data, "path": "a"}
 
@@ -231,6 +255,7 @@ TABLES = {
         {"SAMPLERZOO_MAX_GROUP_BYTES": "50000000"},
         "A group of rows of",
     ),
+    "lie": (lie, {"SAMPLERZOO_MAX_GROUP_BYTES": "50000000"}, "A group of rows of"),
     "value": (
         lambda f: table(f, [image(bytes(3 * 10**7)), image(PNG)], compression="zstd"),
         {"SAMPLERZOO_MAX_FILE_BYTES": "10000000"},

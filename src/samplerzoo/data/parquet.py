@@ -1,6 +1,7 @@
 """Image data sets of the Hugging Face Hub: Parquet files with the images' files in a column."""
 
 import bisect
+import io
 import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,10 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..limits import GROUP_BYTES, ROWS, LimitError
-from ..opening import check_path
+from ..opening import check_path, open_file
 from ..wording import phrase, printable
 from .files import Files, no_split, some_names
 from .images import Shape
+from .parquet_pages import unpacked_size
 
 COLUMNS = ("image", "img")
 BATCH = 16  # rows that are held at a time
@@ -90,12 +92,13 @@ def _first(ends: list[int], start: int) -> tuple[int, int]:
 
 def _names(groups: list[Group], ends: list[int], start: int) -> Iterator[str]:
     number, skipped = _first(ends, start)
-    before = sum(g.rows for g in groups[:number] if g.shard == groups[number].shard)
+    shard = groups[number].shard if number < len(groups) else None
+    before = sum(group.rows for group in groups[:number] if group.shard == shard)
     for group in groups[number:]:
-        before = 0 if group.number == 0 else before
+        before = before if group.shard == shard else 0
         for row in range(before + skipped, before + group.rows):
             yield f"{printable(str(group.shard), 1000)}:{row}"
-        before, skipped = before + group.rows, 0
+        shard, before, skipped = group.shard, before + group.rows, 0
 
 
 def _rows(groups: list[Group], ends: list[int], start: int) -> Iterator[bytes]:
@@ -112,18 +115,24 @@ def _rows(groups: list[Group], ends: list[int], start: int) -> Iterator[bytes]:
 
 def _groups(shard: Path) -> list[Group]:
     """The groups of rows of a file."""
-    with _opened(shard) as file:
+    with _opened(shard) as file, open_file(shard) as raw:
         column, parts = _find_column(file), file.metadata
-        return [_group(shard, n, column, parts.row_group(n)) for n in range(parts.num_row_groups)]
+        numbers = range(parts.num_row_groups)
+        found = (_group(shard, number, column, parts.row_group(number), raw) for number in numbers)
+        return [group for group in found if group.rows]
 
 
-def _group(shard: Path, number: int, column: str, part: Any) -> Group:
-    """A group of rows. Raises LimitError where its images unpack to too much, by what it says."""
+def _group(shard: Path, number: int, column: str, part: Any, raw: io.BufferedReader) -> Group:
+    """A group of rows. Raises LimitError where its images unpack to too much."""
     chunks = [part.column(n) for n in range(part.num_columns)]
     images = [chunk for chunk in chunks if chunk.path_in_schema == f"{column}.bytes"]
     if part.num_rows < 0:
         raise ValueError("it has a group of fewer rows than none")
-    size = sum(chunk.total_uncompressed_size for chunk in images)
+    size = 0
+    for chunk in images if part.num_rows else ():
+        first = chunk.dictionary_page_offset if chunk.has_dictionary_page else None
+        start = min(chunk.data_page_offset, first or chunk.data_page_offset)
+        size += unpacked_size(raw, start, chunk.total_compressed_size)
     GROUP_BYTES.check(size, f"A group of rows of {printable(str(shard), 1000)}, unpacked,")
     repeated = any(chunk.has_dictionary_page for chunk in images)
     return Group(shard, number, column, part.num_rows, repeated)

@@ -214,4 +214,4 @@ def _is_coloured(image: Image.Image) -> bool:
         return False
     red, green, blue = image.convert("RGB").split()
     pairs = ((red, green), (green, blue))
-    return any(np.max(ImageChops.difference(*pair)) > _MAX_TINT for pair in pairs)
+    return any(np.max(np.asarray(ImageChops.difference(*pair))) > _MAX_TINT for pair in pairs)

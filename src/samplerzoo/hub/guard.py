@@ -1,8 +1,8 @@
 """What may answer in the Hub's name: checked before the Hub's own client acts on it.
 
-The client writes files by names that a server chooses, waits for as long as it is told to, and reads
-for as long as something comes. So requests have a time limit, each and together, and answers are
-looked at before they are used: the commit, the name of the content (ETag), the size. `guarded`
+The client writes files by names that a server chooses, waits for as long as it is told to, and
+reads for as long as something comes. So requests have a time limit, each and together, and answers
+are looked at before they are used: the commit, the name of the content (ETag), the size. `guarded`
 says what is allowed while it lasts; outside of it nothing changes for others who use the client,
 but that a request without a time limit has one.
 """
