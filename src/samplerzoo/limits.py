@@ -78,3 +78,4 @@ ROWS = Limit("SAMPLERZOO_MAX_ROWS", 2**27, "rows")  # of Parquet files
 DOWNLOAD_BYTES = Limit("SAMPLERZOO_MAX_DOWNLOAD_BYTES", 2**24, "bytes")  # of what is not weights
 HUB_SECONDS = Limit("SAMPLERZOO_HUB_SECONDS", 60, "seconds")  # of waiting for an answer
 PLUGIN_SECONDS = Limit("SAMPLERZOO_PLUGIN_SECONDS", 20, "seconds")  # of a plugin's import
+JOIN_SECONDS = Limit("SAMPLERZOO_JOIN_SECONDS", 50, "seconds")  # until all processes are there
