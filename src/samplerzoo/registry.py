@@ -26,6 +26,7 @@ GROUPS = {
     "features": "feature extractor",
     "datasets": "data set",
     "metrics": "metric",
+    "exporters": "exporter",
 }
 
 
