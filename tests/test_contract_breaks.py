@@ -213,6 +213,12 @@ def test_times_that_parameters_drive_out():
     refused(check_family, "must have times .* for parameters of the order of", broken)
 
 
+def test_a_first_time_that_moves():
+    """Inside the range, and above the second."""
+    broken = breaking(times=lambda t, g: t.at[0].multiply(1 - 0.01 * jnp.tanh(g[0]) ** 2))
+    refused(check_family, "must hold its first time fixed", broken)
+
+
 def test_a_gradient_that_is_stopped():
     def stop(clean, gain):
         return clean * (1 + jnp.tanh(jax.lax.stop_gradient(gain)))[:, None]

@@ -51,9 +51,8 @@ def test_memory_grows_by_the_stored_states_alone(family, states, parts):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("family", "states"), [(RDDIM, 1.1), (GDDIM, 3.5)])
+@pytest.mark.parametrize(("family", "states"), [(RDDIM, 1.1), (GDDIM, 3.1)])
 def test_a_search_grows_by_the_stored_states_alone(family, states, parts):
-    """And for the full past by the derivatives of each sample's K x K table."""
     model, (_, objective) = conv_model(width=8, depth=1), parts
     optimiser = optax.sgd(1.0)
 
@@ -62,8 +61,9 @@ def test_a_search_grows_by_the_stored_states_alone(family, states, parts):
         state = start(member, free_parameters(member), optimiser)
         return compile_step(member, state, model, objective, optimiser, SAMPLES).memory
 
+    # Over a wide range, since the buffers of a network's layers fill gaps between the states.
     few, some, many = map(memory, (10, 40, 80))
-    assert 0.9 <= (some - few) / 30 / STATE <= states
+    assert 0.9 <= (many - few) / 70 / STATE <= states
     assert 0.9 <= (many - some) / 40 / STATE <= states
 
 

@@ -8,15 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jaxtyping import Array
 
 from samplerzoo import (
     DDIM,
     GDDIM,
     RDDIM,
-    AbstractFamily,
     CosineVP,
-    DiffusionModel,
     DivergedError,
     Objective,
     Polynomial,
@@ -228,43 +225,3 @@ def test_a_searched_sampler_beats_ddim_on_fresh_samples():
     ddim, searched = float(score(DDIM(5))), float(score(finish(family, state)))
     assert ddim > 1e-2
     assert searched < ddim / 10
-
-
-class Starting(AbstractFamily):
-    """DDIM whose first evaluation is told a time of its own."""
-
-    ddim: DDIM
-    early: Array
-
-    def table(self, schedule):
-        table = self.ddim.table(schedule)
-        return eqx.tree_at(lambda t: t.times, table, table.times.at[0].add(-jnp.exp(self.early)))
-
-
-@pytest.mark.parametrize("moves", [False, True], ids=["fixed", "searched"])
-def test_the_first_state_is_differentiated_only_where_its_time_is_searched(moves):
-    """Noise that no parameter touches needs no gradient: K - 1 evaluations are made again."""
-    seen = []
-
-    def network(x, t):
-        jax.debug.callback(lambda: seen.append(None))
-        return jnp.tanh(x + t)
-
-    model = DiffusionModel(network, CosineVP(), (3,))
-    family = Starting(DDIM(4), jnp.asarray(-3.0)) if moves else RDDIM(4)
-    optimiser, objective = optax.sgd(1.0), Objective(identity, Polynomial(), REFERENCE)
-    state = start(family, free_parameters(family), optimiser)
-    step = compile_step(family, state, model, objective, optimiser, 2)
-    after, _ = step.advance(state, jax.random.key(0))
-    jax.effects_barrier()
-    assert len(seen) == (4 + 4 if moves else 4 + 3)
-
-    def loss(parameters):
-        table = eqx.combine(parameters, family).table(model.schedule)
-        key = jax.random.fold_in(jax.random.key(0), 0)
-        return objective(sample_batch(table, model, key, jnp.arange(2)))
-
-    wanted = jax.grad(loss)(state.parameters)
-    moved = jax.tree.map(jnp.subtract, state.parameters, after.parameters)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-6), wanted, moved)
-    assert not moves or wanted.early != 0

@@ -19,8 +19,8 @@ from .core.kernels import (
     RationalQuadratic as RationalQuadratic,
     mmd as mmd,
 )
+from .core.loss import batch_loss as batch_loss
 from .core.marginals import departure as departure, marginals as marginals
-from .core.microbatch import value_and_slope as value_and_slope
 from .core.model import DiffusionModel as DiffusionModel, Estimate as Estimate
 from .core.objectives import Objective as Objective
 from .core.ode import solve_ode as solve_ode

@@ -79,6 +79,7 @@ def check_family(cls: type[AbstractFamily], **options: Any) -> None:
     5. Any values of its floating-point arrays give a finite table.
     6. Its table has finite derivatives in those arrays, agreeing with finite differences.
     7. Its arrays are floating-point, and each of them acts on the table.
+    8. Its first time is fixed, whatever the arrays: a search sends no derivative through it.
 
     Args:
         cls: The family.
@@ -97,10 +98,13 @@ def check_family(cls: type[AbstractFamily], **options: Any) -> None:
             _check_table(cls, _table(cls, family, schedule), schedule, steps, "its start")
     family = _make(cls, 7, "linear", options)
     for schedule in SCHEDULES:
+        first = _table(cls, family, schedule).times[0]
         for scale in (0.0, 0.1, 1.0, 30.0, 1e4):
-            moved = _move(family, scale)
+            table = _table(cls, _move(family, scale), schedule)
             what = f"parameters of the order of {scale:g}"
-            _check_table(cls, _table(cls, moved, schedule), schedule, 7, what)
+            _check_table(cls, table, schedule, 7, what)
+            _rule(np.allclose(table.times[0], first, rtol=1e-6, atol=0), cls,
+                  f"must hold its first time fixed, but moves it for {what}")  # fmt: skip
     first, other = (_table(cls, _make(cls, 7, s, options), CosineVP()).times for s in STRIDES)
     _rule(not np.allclose(first, other), cls, "must follow the stride it is given as times")
     arrays = jax.tree.leaves(eqx.filter(family, eqx.is_array))

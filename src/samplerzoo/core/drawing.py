@@ -29,8 +29,8 @@ def make_table(family: AbstractFamily, schedule: AbstractSchedule) -> StepTable:
     """Compute a family's table, compiled.
 
     Args:
-        family: the sampler's family with its parameters.
-        schedule: the noise schedule of the model that it will sample.
+        family: The sampler's family with its parameters.
+        schedule: The noise schedule of the model that it will sample.
 
     Returns:
         The sampler as numbers.
@@ -66,21 +66,21 @@ def stream(
     """Draw the first `n` samples of a key's series, with their features, a batch at a time.
 
     Args:
-        table: the sampler.
-        model: the model that it samples.
-        key: what the series of samples stands for; sample i draws from `fold_in(key, i)`.
-        n: how many samples.
-        features: functions of one sample, by name.
-        batch: samples at a time over all devices; by default 1000 a device, fewer of large ones.
-        mesh: the devices over which a batch is sharded.
-        apply: how a function of one sample is computed for a batch, `apply(phi, samples)`, such
+        table: The sampler.
+        model: The model that it samples.
+        key: What the series of samples stands for; sample i draws from `fold_in(key, i)`.
+        n: How many samples.
+        features: Functions of one sample, by name.
+        batch: Samples at a time over all devices; by default 1000 a device, fewer of large ones.
+        mesh: The devices over which a batch is sharded.
+        apply: How a function of one sample is computed for a batch, `apply(phi, samples)`, such
             as `samplerzoo.apply`, which bounds the memory that it takes.
 
     Yields:
         Samples (b, *model.shape) and their features (b, d) by name, on the host.
 
     Raises:
-        ValueError: for `n` or `batch` below 1.
+        ValueError: `n` or `batch` is below 1.
     """
     devices = mesh.size if mesh else 1
     if batch is None:
@@ -110,18 +110,18 @@ def draw_samples(
     """Draw the first `n` samples of a key's series.
 
     Args:
-        table: the sampler.
-        model: the model that it samples.
-        key: what the series of samples stands for; sample i draws from `fold_in(key, i)`.
-        n: how many samples.
-        batch: samples at a time over all devices; by default 1000 a device, fewer of large ones.
-        mesh: the devices over which a batch is sharded.
+        table: The sampler.
+        model: The model that it samples.
+        key: What the series of samples stands for; sample i draws from `fold_in(key, i)`.
+        n: How many samples.
+        batch: Samples at a time over all devices; by default 1000 a device, fewer of large ones.
+        mesh: The devices over which a batch is sharded.
 
     Returns:
         The samples (n, *model.shape), on the host.
 
     Raises:
-        ValueError: for `n` or `batch` below 1.
+        ValueError: `n` or `batch` is below 1.
     """
     drawn = [samples for samples, _ in stream(table, model, key, n, {}, batch, mesh)]
     return np.concatenate(drawn)

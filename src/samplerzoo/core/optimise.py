@@ -8,45 +8,73 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Int, PyTree
+from jaxtyping import Int, PyTree
 
 from .compiling import jit
 from .devices import cut_batch, device_put, replicate
 from .families import AbstractFamily
-from .microbatch import value_and_slope
+from .loss import batch_loss
 from .model import DiffusionModel
 from .objectives import Objective
-from .table import StepTable
 from .types import Key, Scalar
 
 PATIENCE = 10  # skipped steps in a row that end a search
 
 
 class SearchState(eqx.Module):
-    """All that a search needs to go on: the family's searched leaves and the optimiser's."""
+    """Hold all that a search needs to continue.
+
+    Args:
+        parameters: The family's searched leaves, None where it is not searched.
+        optimiser: The optimiser's state.
+        step: How many steps were taken, a scalar.
+    """
 
     parameters: PyTree
     optimiser: PyTree
-    step: Int[Array, ""]
+    step: Int[jax.Array, ""]
 
 
 class DivergedError(RuntimeError):
-    """Too many steps in a row had a loss or a gradient that is not finite."""
+    """Say that too many steps in a row had a loss or a gradient that is not finite."""
 
 
 def adam(iterations: int, learning_rate: float, clip: float = 1.0) -> optax.GradientTransformation:
-    """Adam with a warm-up (its first steps are long), cosine decay to 0 and clipped gradients."""
-    warm, peak = min(30, iterations // 3), learning_rate
-    rate = optax.warmup_cosine_decay_schedule(peak / (warm + 1), peak, warm, iterations)
+    """Make the optimiser of a search: Adam with a warm-up and cosine decay to 0.
+
+    The warm-up, of 30 steps or a third of the search, is there because Adam's first steps are long.
+
+    Args:
+        iterations: The steps of the search, at whose end the learning rate is 0.
+        learning_rate: The highest rate.
+        clip: The norm to which gradients are clipped.
+
+    Returns:
+        The optimiser.
+    """
+    warm = min(30, iterations // 3)
+    first = learning_rate / (warm + 1)
+    rate = optax.warmup_cosine_decay_schedule(first, learning_rate, warm, iterations)
     return optax.chain(optax.clip_by_global_norm(clip), optax.adam(rate))
 
 
 def start(
     family: AbstractFamily, free: PyTree[bool], optimiser: optax.GradientTransformation
 ) -> SearchState:
-    """The state before the first step. `free` is a filter spec, see `free_parameters`."""
+    """Make the state before the first step.
+
+    Args:
+        family: The family, whose values are where the search begins.
+        free: A filter spec of what is searched, see `free_parameters`.
+        optimiser: The optimiser, as given to `compile_step`.
+
+    Returns:
+        The state.
+
+    Raises:
+        ValueError: The spec leaves nothing to search.
+    """
     parameters = eqx.filter(family, free)
     if not jax.tree.leaves(parameters):
         raise ValueError("This family has no free parameter to search under this filter spec.")
@@ -55,22 +83,36 @@ def start(
 
 
 def finish(family: AbstractFamily, state: SearchState) -> AbstractFamily:
-    """The family with the searched parameters in place."""
+    """Put the searched parameters in their places.
+
+    Args:
+        family: The family that the search began with.
+        state: Any state of the search.
+
+    Returns:
+        The searched family.
+    """
     return eqx.combine(state.parameters, family)
 
 
 def skipped(state: SearchState) -> int:
-    """How many steps were skipped because their gradient was not finite."""
+    """Count the steps that were skipped because their gradient was not finite."""
     return int(state.optimiser.total_notfinite)
 
 
 class Step(NamedTuple):
-    """One step of a search, compiled: `advance(state, key)` gives the next state and the KID."""
+    """One step of a search, compiled.
+
+    `advance(state, key)` gives the next state and the objective's value. `microbatch` is how many
+    samples each device takes through the network at a time, `memory` the bytes that a step takes on
+    each device beside what it is given, and `stored` how many of these are the states that the
+    network saw, kept for the way back.
+    """
 
     advance: Callable[[SearchState, Key], tuple[SearchState, Scalar]]
-    microbatch: int  # samples that each device takes through the network at a time
-    memory: int  # bytes that a step takes on each device, beside what it is given
-    stored: int  # of these, the states that the network saw, kept for the way back
+    microbatch: int
+    memory: int
+    stored: int
 
 
 def compile_step(
@@ -83,59 +125,81 @@ def compile_step(
     microbatch: int | None = None,
     mesh: Mesh | None = None,
 ) -> Step:
-    """A step on batches of `batch` samples, split over a mesh's devices where there is one.
+    """Compile a step of a search.
 
-    With `microbatch`, each device takes at most so many samples through the network at a time;
-    the gradient is that of the whole batch. A step with a gradient that is not finite leaves the
-    parameters alone.
+    A step with a gradient that is not finite leaves the parameters alone.
+
+    Args:
+        family: The family that is searched.
+        state: A state of the search, from `start`.
+        model: The frozen model.
+        objective: What is minimised.
+        optimiser: The optimiser, as given to `start`.
+        batch: Samples a step.
+        microbatch: The most samples that a device takes through the network at a time; by default
+            all of its share. The gradient is that of the whole batch.
+        mesh: The devices over which the batch is sharded.
+
+    Returns:
+        The step, and what it costs.
+
+    Raises:
+        ValueError: `microbatch` is below 1.
     """
     optimiser = optax.apply_if_finite(optimiser, PATIENCE)
 
-    def advance(state, key, family, model, objective):
-        own, schedule = jax.random.fold_in(key, state.step), model.schedule
-        table, back = jax.vjp(lambda p: eqx.combine(p, family).table(schedule), state.parameters)
-        still = ~_moves(table, back)
-        kid, slope = value_and_slope(objective, table, model, own, batch, microbatch, mesh, still)
-        (gradient,) = back(slope)
+    def update(state, key, family, model, objective):
+        own = jax.random.fold_in(key, state.step)
+
+        def loss(parameters):
+            table = eqx.combine(parameters, family).table(model.schedule)
+            return batch_loss(table, model, objective, own, batch, microbatch, mesh)
+
+        value, gradient = jax.value_and_grad(loss)(state.parameters)
         updates, opt_state = optimiser.update(gradient, state.optimiser, state.parameters)
         parameters = optax.apply_updates(state.parameters, updates)
-        return replicate((SearchState(parameters, opt_state, state.step + 1), kid), mesh)
+        return replicate((SearchState(parameters, opt_state, state.step + 1), value), mesh)
 
     fixed = device_put((family, model, objective), mesh)
     given = device_put((state, jax.random.key(0)), mesh)
-    compiled = jit(advance).lower(*given, *fixed).compile()
+    compiled = jit(update).lower(*given, *fixed).compile()
+
+    def advance(state, key):
+        return compiled(*device_put((state, key), mesh), *fixed)
+
     analysis = compiled.compiled.memory_analysis()
+    memory = analysis.temp_size_in_bytes + analysis.output_size_in_bytes
     parts, size = cut_batch(batch, microbatch, mesh)
     share = size // (mesh.size if mesh else 1)
     table = eqx.filter_eval_shape(family.table, model.schedule)
     one = math.prod(model.shape) * table.clean.dtype.itemsize
-    return Step(
-        lambda state, key: compiled(*device_put((state, key), mesh), *fixed),
-        share,
-        analysis.temp_size_in_bytes + analysis.output_size_in_bytes,
-        parts * share * table.nfe * one,
-    )
-
-
-def _moves(table: StepTable, back: Callable[[StepTable], tuple]) -> Bool[Array, ""]:
-    """Whether the first time depends on any parameter; `back` takes a table's slopes to theirs."""
-    none = jax.tree.map(jnp.zeros_like, table)
-    first = eqx.tree_at(lambda t: t.times, none, none.times.at[0].set(1))
-    return jnp.any(ravel_pytree(back(first))[0] != 0)
+    return Step(advance, share, memory, parts * share * table.nfe * one)
 
 
 def descend(
     step: Step, state: SearchState, key: Key, iterations: int
 ) -> Iterator[tuple[SearchState, float]]:
-    """Steps from `state` up to step number `iterations`: each new state and its batch's KID.
+    """Take steps from a state.
 
     Step n draws its batch from `fold_in(key, n)`, so a search continued from any state is the
-    search that was never interrupted. PATIENCE skipped steps in a row raise DivergedError.
+    search that was never interrupted.
+
+    Args:
+        step: The compiled step.
+        state: Where to begin, or to continue from.
+        key: What everything random in the search is drawn from.
+        iterations: The number of the last step, counted from the search's beginning.
+
+    Yields:
+        Each new state, and the objective of its batch before the step.
+
+    Raises:
+        DivergedError: PATIENCE steps in a row were skipped.
     """
     _check(state)
     for _ in range(int(state.step), iterations):
-        state, kid = step.advance(state, key)
-        yield state, float(kid)
+        state, value = step.advance(state, key)
+        yield state, float(value)
         _check(state)
 
 
