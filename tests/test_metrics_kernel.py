@@ -11,7 +11,7 @@ from samplerzoo import Polynomial, extract, mmd
 from samplerzoo.assets import digits_images, digits_mlp
 from samplerzoo.metrics import (
     FeatureSet,
-    Lacking,
+    LackingError,
     kernel,
     kernel_distance,
     kernel_distance_with_error,
@@ -124,16 +124,16 @@ def test_subsets():
 
 def test_subsets_larger_than_a_set():
     x = np.random.default_rng(3).normal(size=(30, 2))
-    with pytest.raises(Lacking, match="100 subsets of 1000 images cannot be drawn from 30; take"):
+    with pytest.raises(LackingError, match="1000 images cannot be drawn from 30; take"):
         kid_subsets(x, x)
     for options in ({"size": 1}, {"size": 30, "subsets": 0}):
-        with pytest.raises(Lacking, match="cannot be drawn"):
+        with pytest.raises(LackingError, match="cannot be drawn"):
             kid_subsets(x, x, **options)
 
 
 def test_too_few_for_an_error():
     x = FeatureSet(np.random.default_rng(4).normal(size=(2, 3)))
-    with pytest.raises(Lacking, match="needs 3 images a set; 2 are given"):
+    with pytest.raises(LackingError, match="needs 3 images a set; 2 are given"):
         kid(x, x)
     assert np.isfinite(kernel_distance(x, x))
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from scipy.spatial.distance import cdist
 
-from samplerzoo.metrics import FeatureSet, Lacking, density_coverage, nearest, precision_recall
+from samplerzoo.metrics import FeatureSet, LackingError, density_coverage, nearest, precision_recall
 
 
 def brute(x, y, k_pr=3, k_dc=5):
@@ -132,7 +132,7 @@ def test_too_few_points():
     x = FeatureSet(np.random.default_rng(4).normal(size=(5, 2)))
     assert precision_recall(x, x, k=4) == (1, 1)
     for k in (0, 5):
-        with pytest.raises(Lacking, match=rf"k is {k} .* 5 images; k must lie in 1\.\.4"):
+        with pytest.raises(LackingError, match=rf"k is {k} .* 5 images; k must lie in 1\.\.4"):
             precision_recall(x, x, k=k)
-    with pytest.raises(Lacking, match=r"k must lie in 1\.\.4"):
+    with pytest.raises(LackingError, match=r"k must lie in 1\.\.4"):
         density_coverage(x, x)

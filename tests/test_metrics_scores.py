@@ -7,7 +7,8 @@ from hypothesis import given, settings, strategies as st
 
 from samplerzoo.metrics import (
     FeatureSet,
-    Lacking,
+    LackingError,
+    Metric,
     bootstrap,
     builtin,
     cmmd,
@@ -17,6 +18,7 @@ from samplerzoo.metrics import (
     kid,
     memorisation,
 )
+from samplerzoo.registry import entries, load
 
 
 def normal(seed, *shape):
@@ -61,10 +63,10 @@ def test_inception_score_of_extremes():
 
 
 def test_inception_score_lacks():
-    with pytest.raises(Lacking, match=r"splits is 10 .* 4 images; it must lie in 1\.\.4"):
+    with pytest.raises(LackingError, match=r"splits is 10 .* 4 images; it must lie in 1\.\.4"):
         inception_score(normal(0, 4, 3))
     x = FeatureSet(normal(0, 20, 3))
-    with pytest.raises(Lacking, match="no head that gives logits"):
+    with pytest.raises(LackingError, match="no head that gives logits"):
         builtin.inception_score(x, x)
 
 
@@ -135,11 +137,53 @@ def test_rank_statistic_is_scipys():
     assert scipy.stats.norm.sf(found.copy_z) == pytest.approx(expected.pvalue, rel=1e-6)
 
 
+METRICS = {name: load("metrics", name) for name in entries("metrics")}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metrics_declare_all_that_they_need(name):
+    """They compute on sets of the least sizes without what is not declared, and not without it."""
+    metric = METRICS[name]
+    least = {"samples": 2, "reference": 2, "held_out": 2} | metric.least
+    points = {part: normal(n, size, 3) for n, (part, size) in enumerate(least.items())}
+    head = (lambda x: x) if "head" in metric.needs else None
+    held_out = FeatureSet(points["held_out"]) if "held_out" in metric.needs else None
+    reference = FeatureSet(points["reference"], held_out=held_out)
+    samples = FeatureSet(points["samples"], head=head)
+    if "features" not in metric.needs:
+        reference = FeatureSet(moments=reference.moments, held_out=held_out)
+    assert metric.lacks(least["samples"], head is not None, reference) is None
+    assert list(metric(samples, reference)) == list(metric.better)
+    for need in metric.needs:
+        fewer = {
+            "features": (samples, FeatureSet(moments=reference.moments, held_out=held_out)),
+            "head": (FeatureSet(points["samples"]), reference),
+            "held_out": (samples, FeatureSet(points["reference"])),
+        }
+        with pytest.raises(LackingError):
+            metric(*fewer[need])
+    for part, size in metric.least.items():
+        few = FeatureSet(points[part][: size - 1], head=head)
+        wrong = {
+            "samples": (few, reference),
+            "reference": (samples, FeatureSet(few.features, held_out=held_out)),
+            "held_out": (samples, FeatureSet(points["reference"], held_out=few)),
+        }
+        with pytest.raises(LackingError, match=f"at least {size} .*; {size - 1} are given"):
+            metric(*wrong[part])
+
+
+def test_what_a_metric_may_declare():
+    for wrong in ({"needs": {"labels"}}, {"least": {"features": 3}}):
+        with pytest.raises(ValueError, match="needs are of features, head, held_out, least of"):
+            Metric(builtin.fd.compute, {"fd": "smaller"}, **wrong)
+
+
 def test_memorisation_lacks():
     x = FeatureSet(normal(0, 120, 3))
-    with pytest.raises(Lacking, match="the reference has none"):
+    with pytest.raises(LackingError, match="the reference has none"):
         builtin.memorisation(x, x)
-    with pytest.raises(Lacking, match="needs 100 held-out images; 99 are given"):
+    with pytest.raises(LackingError, match="needs at least 100 held-out images; 99 are given"):
         builtin.memorisation(x, FeatureSet(normal(1, 50, 3), held_out=FeatureSet(normal(2, 99, 3))))
     same = np.ones((120, 3))
     assert memorisation(same, same, same) == (1, 0.5, 0)
@@ -182,7 +226,7 @@ def test_bootstrap_of_memorisation():
 @pytest.mark.parametrize("metric", [kid, builtin.precision_recall, builtin.cmmd])
 def test_bootstrap_refuses_metrics_of_pairs(metric):
     x = normal(0, 20, 3)
-    with pytest.raises(Lacking, match="would not give the error"):
+    with pytest.raises(LackingError, match="would not give the error"):
         bootstrap(metric, x, x)
     with pytest.raises(ValueError, match="draws is 1"):
         bootstrap(fd, x, x, draws=1)

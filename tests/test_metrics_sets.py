@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 
 from samplerzoo.metrics import (
     FeatureSet,
-    Lacking,
+    LackingError,
     Metric,
     Moments,
     accumulate,
@@ -81,7 +81,7 @@ def test_a_set_of_moments_alone(tmp_path):
     known = FeatureSet(moments=load_moments(tmp_path / "stats.npz"))
     assert known.width == 4
     assert fd(FeatureSet(x), known) == {"fd": frechet_distance(x, y)}
-    with pytest.raises(Lacking, match="Only the mean and the covariance"):
+    with pytest.raises(LackingError, match="Only the mean and the covariance"):
         _ = known.features
     with pytest.raises(ValueError, match="neither is given"):
         FeatureSet()

@@ -24,7 +24,7 @@ from samplerzoo.assets import digits_images
 from samplerzoo.cli import cli
 from samplerzoo.data import Images, read
 from samplerzoo.features import Pixels, extract
-from samplerzoo.metrics import Lacking
+from samplerzoo.metrics import LackingError
 from samplerzoo.references import (
     Bank,
     Statistics,
@@ -429,7 +429,7 @@ def test_moments_without_features(tmp_path):
     np.savez(tmp_path / "x.npz", mu=x.mean(0), sigma=np.cov(x, rowvar=False))
     found = reference("any", Projection(), Statistics(tmp_path / "x.npz"))
     np.testing.assert_array_equal(found.moments.mean, x.mean(0))
-    with pytest.raises(Lacking):
+    with pytest.raises(LackingError):
         _ = found.features
 
 

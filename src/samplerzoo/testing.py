@@ -222,6 +222,8 @@ def check_metric(metric: Metric) -> None:
     3. A smaller column is smaller for samples from the reference's distribution than for samples
        far from it, which the head is not sure of; a larger one, larger.
     4. The order of the images matters little: a tenth of that difference at the most.
+    5. It computes without a head, held-out data, or all but the moments of the reference's
+       features, where it does not declare that it needs them.
 
     Args:
         metric: The metric.
@@ -239,6 +241,13 @@ def check_metric(metric: Metric) -> None:
         for x in (near, near[::-1], far)
     )
     _rule(list(found) == list(metric.better), metric, "must compute the columns that it declares")
+    needed = FeatureSet(near, head=_sure_near_zero if "head" in metric.needs else None)
+    known = FeatureSet(
+        train if "features" in metric.needs else None,
+        moments=reference.moments,
+        held_out=reference.held_out if "held_out" in metric.needs else None,
+    )
+    _rule(_computes(metric, needed, known), metric, "must declare all that it needs")
     for name, way in metric.better.items():
         value = found[name]
         _rule(isinstance(value, float) and np.isfinite(value), metric,
@@ -346,6 +355,14 @@ def _check_refused(
             f"{type(error).__name__}: {error}"
         ) from error
     raise AssertionError(f"{what} must refuse a damaged {name}, but reads it.")
+
+
+def _computes(metric: Metric, samples: FeatureSet, reference: FeatureSet) -> bool:
+    """Whether a metric computes its columns of two sets."""
+    try:
+        return set(metric.compute(samples, reference)) == set(metric.better)
+    except Exception:
+        return False
 
 
 def _sure_near_zero(x: Array) -> Array:

@@ -208,28 +208,24 @@ def _metrics(
 
     A metric that lacks something in all feature spaces is refused; of the default ones, left out.
     """
-    from tqdm import tqdm
-
     from ..runs.names import split
     from ..runs.parts import load_metric
     from ..runs.scores import METRICS, lacks
 
     names = split(words) if words else list(METRICS)
     found, columns = {}, {space: [] for space in plan.features}
-    options = {"desc": "metrics of the data", "delay": 1, "leave": False, "disable": quiet}
-    with tqdm(names, **options) as bar:
-        for name in bar:
-            metric = load_metric(name)
-            reasons = {
-                space: lacks(metric, plan.features[space], plan.model.shape, reference, n)
-                for space, reference in plan.references.items()
-            }
-            if all(reasons.values()) and words:
-                reason = next(iter(reasons.values()))
-                raise UsageError(f"The metric {name!r} does not apply, so leave it out: {reason}")
-            found[name] = metric
-            for space, reason in reasons.items():
-                columns[space] += [] if reason else metric.better
+    for name in names:
+        metric = load_metric(name)
+        reasons = {
+            space: lacks(metric, plan.features[space], plan.model.shape, reference, n)
+            for space, reference in plan.references.items()
+        }
+        if all(reasons.values()) and words:
+            reason = next(iter(reasons.values()))
+            raise UsageError(f"The metric {name!r} does not apply, so leave it out: {reason}")
+        found[name] = metric
+        for space, reason in reasons.items():
+            columns[space] += [] if reason else metric.better
     return found, columns
 
 

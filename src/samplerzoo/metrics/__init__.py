@@ -2,7 +2,7 @@
 
 from .bootstrap import bootstrap as bootstrap
 from .builtin import fd as fd, kid as kid
-from .checks import Lacking as Lacking
+from .checks import LackingError as LackingError
 from .cmmd import cmmd as cmmd
 from .frechet import (
     distance_of_moments as distance_of_moments,
@@ -28,4 +28,4 @@ from .neighbours import (
     density_coverage as density_coverage,
     precision_recall as precision_recall,
 )
-from .sets import FeatureSet as FeatureSet
+from .sets import FeatureSet as FeatureSet, check_widths as check_widths

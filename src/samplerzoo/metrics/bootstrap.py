@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .checks import Lacking
+from .checks import LackingError
 from .intervals import Interval, normal_interval
 from .metric import Metric
 from .sets import Points, pair
@@ -39,7 +39,7 @@ def bootstrap(
         Efron 1979 (Annals of Statistics 7).
     """
     if metric.resample is None:
-        raise Lacking(
+        raise LackingError(
             f"A bootstrap of {', '.join(metric.better)} would not give the error: repeated samples "
             "are pairs or neighbours of themselves. Take kid, which has its own error, or "
             "several seeds."

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .checks import Lacking, pieces
+from .checks import pieces
 from .cmmd import cmmd as _cmmd
 from .frechet import distance_of_moments, frechet_distance
 from .inception import inception_score as _inception_score
@@ -16,22 +16,30 @@ from .neighbours import density_coverage as _density_coverage, precision_recall 
 from .sets import FeatureSet
 
 
-def _columns(function: Callable[[FeatureSet, FeatureSet], tuple], **better: str) -> Metric:
-    """The metric of a function that returns a number for each column."""
+def _columns(
+    function: Callable[[FeatureSet, FeatureSet], tuple], least: int, **better: str
+) -> Metric:
+    """The metric of a function that returns a number a column, of so many images at least."""
 
     def compute(samples: FeatureSet, reference: FeatureSet) -> dict[str, float]:
         return dict(zip(better, function(samples, reference), strict=True))
 
-    return Metric(compute, better)
+    both = {"samples": least, "reference": least}
+    return Metric(compute, better, least=both if least > 2 else {})
 
 
-def _resampled(prepare: Callable[[FeatureSet, FeatureSet], Resampled], **better: str) -> Metric:
+def _resampled(
+    prepare: Callable[[FeatureSet, FeatureSet], Resampled],
+    better: dict[str, str],
+    needs: set[str],
+    least: dict[str, int],
+) -> Metric:
     """The metric of all samples, and of any draw of them."""
 
     def compute(samples: FeatureSet, reference: FeatureSet) -> dict[str, float]:
         return prepare(samples, reference)(np.arange(len(samples.features)))
 
-    return Metric(compute, better, prepare)
+    return Metric(compute, better, prepare, needs, least)
 
 
 def _fd(samples: FeatureSet, reference: FeatureSet) -> dict[str, float]:
@@ -50,31 +58,32 @@ def _fd_of_draws(samples: FeatureSet, reference: FeatureSet) -> Resampled:
 
 def _is_of_draws(samples: FeatureSet, reference: FeatureSet) -> Resampled:
     logits = samples.logits
-    if logits is None:
-        raise Lacking(
-            "The Inception Score needs a classifier, and these features have no head that gives "
-            "logits."
-        )
+    assert logits is not None  # the metric needs a head
     return lambda index: dict(zip(("is", "is_std"), _inception_score(logits[index]), strict=True))
 
 
 def _memorisation_of_draws(samples: FeatureSet, reference: FeatureSet) -> Resampled:
-    if reference.held_out is None:
-        raise Lacking(
-            "Memorisation needs a held-out set of images that the model was not trained on, and "
-            "the reference has none."
-        )
+    assert reference.held_out is not None  # the metric needs it
     ours, theirs = distances(samples, reference, reference.held_out)
     return lambda index: compare(ours[index], theirs)._asdict()
 
 
-fd = Metric(_fd, {"fd": "smaller"}, _fd_of_draws)
-kid = _columns(kernel_distance_with_error, kid="smaller", kid_se="neither")
-kid_subsets = _columns(_kid_subsets, kid_mean="smaller", kid_std="neither")
-inception_score = _resampled(_is_of_draws, **{"is": "larger"}, is_std="neither")
-precision_recall = _columns(_precision_recall, precision="larger", recall="larger")
-density_coverage = _columns(_density_coverage, density="larger", coverage="larger")
-cmmd = _columns(lambda x, y: (_cmmd(x, y),), cmmd="smaller")
+def _cmmd_alone(samples: FeatureSet, reference: FeatureSet) -> tuple[float]:
+    return (_cmmd(samples, reference),)
+
+
+fd = Metric(_fd, {"fd": "smaller"}, _fd_of_draws, needs=set())
+kid = _columns(kernel_distance_with_error, 3, kid="smaller", kid_se="neither")
+kid_subsets = _columns(_kid_subsets, 1000, kid_mean="smaller", kid_std="neither")
+inception_score = _resampled(
+    _is_of_draws, {"is": "larger", "is_std": "neither"}, {"head"}, {"samples": 10}
+)
+precision_recall = _columns(_precision_recall, 4, precision="larger", recall="larger")
+density_coverage = _columns(_density_coverage, 6, density="larger", coverage="larger")
+cmmd = _columns(_cmmd_alone, 2, cmmd="smaller")
 memorisation = _resampled(
-    _memorisation_of_draws, copies="neither", copy_auc="neither", copy_z="neither"
+    _memorisation_of_draws,
+    {"copies": "neither", "copy_auc": "neither", "copy_z": "neither"},
+    {"features", "held_out"},
+    {"held_out": 100},
 )

@@ -6,7 +6,7 @@ from jaxtyping import ArrayLike, Float
 CHUNK = 2**23  # numbers that are in float64 at a time: 64 MiB
 
 
-class Lacking(ValueError):
+class LackingError(ValueError):
     """A metric needs something that a set does not have, such as features or logits."""
 
 

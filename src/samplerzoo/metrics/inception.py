@@ -6,7 +6,7 @@ import numpy as np
 import scipy.special
 from jaxtyping import ArrayLike, Float
 
-from .checks import Lacking, check_features
+from .checks import LackingError, check_features
 
 
 def inception_score(
@@ -33,7 +33,7 @@ def inception_score(
     """
     logits = check_features(logits)
     if not 1 <= splits <= len(logits):
-        raise Lacking(
+        raise LackingError(
             f"splits is {splits} and there are {len(logits)} images; it must lie in "
             f"1..{len(logits)}."
         )

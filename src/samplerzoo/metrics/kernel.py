@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..core.kernels import Polynomial
-from .checks import Lacking, pieces
+from .checks import LackingError, pieces
 from .sets import Points, pair
 
 TILE = 1024  # rows and columns of a Gram matrix that are held at a time
@@ -53,7 +53,7 @@ def kernel_distance_with_error(x: Points, y: Points) -> tuple[float, float]:
     sums = _sums(x, y)
     n = min(len(sums[0].rows), len(sums[1].rows))
     if n < 3:
-        raise Lacking(f"KID with its standard error needs 3 images a set; {n} are given.")
+        raise LackingError(f"KID with its standard error needs 3 images a set; {n} are given.")
     return _distance(*sums), _standard_error(*sums)
 
 
@@ -85,7 +85,7 @@ def kid_subsets(
     x, y = (z.features for z in pair(x, y))
     n = min(len(x), len(y))
     if not 2 <= size <= n or subsets < 1:
-        raise Lacking(
+        raise LackingError(
             f"{subsets} subsets of {size} images cannot be drawn from {n}; take more images, or "
             "the metric kid, which takes all."
         )

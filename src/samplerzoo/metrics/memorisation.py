@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from .checks import Lacking
+from .checks import LackingError
 from .nearest import nearest
 from .sets import FeatureSet, Points, pair
 
@@ -65,7 +65,7 @@ def distances(
     held_out, _ = pair(held_out, train)
     count = len(held_out.features)
     if count < LEAST:
-        raise Lacking(f"Memorisation needs {LEAST} held-out images; {count} are given.")
+        raise LackingError(f"Memorisation needs {LEAST} held-out images; {count} are given.")
     return nearest(x.features, train.features), held_out.once(_to_nearest, train)
 
 

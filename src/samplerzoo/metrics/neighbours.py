@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .checks import Lacking
+from .checks import LackingError
 from .nearest import inside, radii
 from .sets import FeatureSet, Points, pair
 
@@ -67,5 +67,7 @@ def _checked(x: Points, y: Points, k: int) -> tuple[FeatureSet, FeatureSet]:
     x, y = pair(x, y)
     n = min(len(x.features), len(y.features))
     if not 1 <= k < n:
-        raise Lacking(f"k is {k} and the smaller set has {n} images; k must lie in 1..{n - 1}.")
+        raise LackingError(
+            f"k is {k} and the smaller set has {n} images; k must lie in 1..{n - 1}."
+        )
     return x, y

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from .checks import Lacking, check_features, pieces
+from .checks import LackingError, check_features, pieces
 from .moments import Moments, accumulate
 
 T = TypeVar("T")
@@ -46,13 +46,23 @@ class FeatureSet:
 
     @property
     def features(self) -> Float[np.ndarray, "N d"]:
-        """Return the features, (N, d); raise `Lacking` where only moments are known."""
+        """Return the features, (N, d); raise `LackingError` where only moments are known."""
         if self._features is None:
-            raise Lacking(
+            raise LackingError(
                 "Only the mean and the covariance of these features are known; this needs the "
                 "features of each image."
             )
         return self._features
+
+    @property
+    def count(self) -> int | None:
+        """The number `N` of images; None where only moments are known."""
+        return None if self._features is None else len(self._features)
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the features are a classifier's, so that there are logits."""
+        return self._head is not None
 
     @property
     def width(self) -> int:
@@ -95,9 +105,14 @@ Points: TypeAlias = Float[ArrayLike, "_ d"] | FeatureSet
 def pair(x: Points, y: Points) -> tuple[FeatureSet, FeatureSet]:
     """Two sets to be compared; a ValueError where their features differ in width."""
     left, right = (z if isinstance(z, FeatureSet) else FeatureSet(z) for z in (x, y))
-    if left.width != right.width:
-        raise ValueError(
-            f"The samples have {left.width} features and the reference {right.width}; both must "
-            "come from the same extractor."
-        )
+    check_widths(left.width, right.width)
     return left, right
+
+
+def check_widths(samples: int, reference: int) -> None:
+    """Raise ValueError where samples and reference have different numbers of features."""
+    if samples != reference:
+        raise ValueError(
+            f"The samples have {samples} features and the reference {reference}; both must come "
+            "from the same extractor."
+        )

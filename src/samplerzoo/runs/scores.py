@@ -1,7 +1,6 @@
 """Scores of a sampler: feature distances between its samples and the data."""
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import jax
@@ -15,7 +14,7 @@ from ..core.families import DDIM, DDPM, STRIDES, AbstractFamily
 from ..core.model import DiffusionModel
 from ..core.table import StepTable
 from ..features import apply, as_extractor
-from ..metrics import FeatureSet, Lacking, Metric
+from ..metrics import FeatureSet, Metric, check_widths
 from ..metrics.builtin import fd, kid, precision_recall
 
 METRICS: dict[str, Metric] = {"fd": fd, "kid": kid, "precision-recall": precision_recall}
@@ -61,10 +60,10 @@ def feature_set(phi: Callable[[Array], Array], features: Float[np.ndarray, "N d"
 def compare(
     samples: FeatureSet, reference: FeatureSet, metrics: Mapping[str, Metric]
 ) -> dict[str, float]:
-    """The columns of all metrics that lack nothing."""
+    """Compute the columns of all metrics that lack nothing."""
     scores = {}
     for metric in metrics.values():
-        with suppress(Lacking):
+        if not metric.lacks(samples.count or 0, samples.has_head, reference):
             scores |= metric(samples, reference)
     return scores
 
@@ -76,17 +75,14 @@ def lacks(
     reference: FeatureSet,
     n: int,
 ) -> str | None:
-    """What a metric of `n` samples of a shape lacks in a feature space, tried on a few points.
+    """Tell what a metric of `n` samples of a shape lacks in a feature space, before any is drawn.
 
-    Raises ValueError where the reference has another number of features than the extractor.
+    Raises:
+        ValueError: The reference has another number of features than the extractor.
     """
     width = jax.eval_shape(phi, jax.ShapeDtypeStruct(shape, jnp.float32)).shape[0]
-    points = np.random.default_rng(0).normal(size=(min(n, 1000), width))
-    try:
-        metric(feature_set(phi, points.astype(np.float32)), reference)
-    except Lacking as error:
-        return str(error)
-    return None
+    check_widths(width, reference.width)
+    return metric.lacks(n, as_extractor(phi).classifier() is not None, reference)
 
 
 def baselines(steps: int) -> dict[str, AbstractFamily]:
