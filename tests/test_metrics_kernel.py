@@ -133,9 +133,7 @@ def test_subsets_larger_than_a_set():
 
 def test_too_few_for_an_error():
     x = FeatureSet(np.random.default_rng(4).normal(size=(2, 3)))
-    with pytest.raises(
-        LackingError, match="needs (at least 3 samples|3 images a set); 2 are given"
-    ):
+    with pytest.raises(LackingError, match="needs at least 3 samples; 2 are given"):
         kid(x, x)
     assert np.isfinite(kernel_distance(x, x))
 
