@@ -3,6 +3,8 @@
 import io
 import json
 import zipfile
+from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -27,21 +29,17 @@ from samplerzoo.assets.make_cifar10.loop import (
     to_range,
     train,
 )
-from samplerzoo.backbones import Dense, UNet
+from samplerzoo.backbones import Dense, PatchUNet, PatchUNetConfig
+from samplerzoo.core.model import DiffusionModel
+from samplerzoo.features.plain import PlainClassifier
 from samplerzoo.features.resnet import ResNetClassifier
+from samplerzoo.features.trained import Shape, load_classifier, save_classifier
 from samplerzoo.formats import load_diffusers
 from samplerzoo.formats.saving import save_diffusers, torch_state
 from samplerzoo.references import Bank
 from unets import SCHEDULER, SMALL, random_unet
 
-# One level, without attention.
-TINY = denoiser.config([8], 1) | {
-    "down_block_types": ["DownBlock2D"],
-    "up_block_types": ["UpBlock2D"],
-    "mid_block_type": None,
-    "norm_num_groups": 2,
-    "time_embedding_dim": 8,
-}
+TINY = PatchUNetConfig(patch=4, widths=(8,), heads=1, groups=2, embedding=8)
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +142,7 @@ def test_the_average_is_that_of_a_power_of_the_steps():
 
 
 def test_the_learning_rate_rises_stays_and_falls():
-    rates = [float(denoiser.rate(step)) for step in (0, 499, 999, 5000, 20_000)]
+    rates = [float(denoiser.rate(step)) for step in (0, 499, 999, 10_000, 40_000)]
     np.testing.assert_allclose(rates, [1e-6, 5e-4, 1e-3, 1e-3, 5e-4], rtol=1e-5)
 
 
@@ -171,18 +169,51 @@ def test_saved_networks_are_diffusers_own(tmp_path):
     assert {k: tuple(v.shape) for k, v in wanted.items()} == {k: v.shape for k, v in found.items()}
 
 
-@pytest.mark.parametrize("name", [name for name in denoiser.NETWORKS if name != "trial"])
+@pytest.mark.parametrize("name", denoiser.NETWORKS)
 def test_candidates_fit_in_twelve_megabytes(name):
-    shapes = jax.eval_shape(
-        lambda: UNet.from_config(denoiser.NETWORKS[name], key=jax.random.key(0))
-    )
-    assert 4e6 < sum(leaf.size for leaf in jax.tree.leaves(shapes)) < 6e6
+    shapes = jax.eval_shape(lambda: PatchUNet(denoiser.NETWORKS[name], key=jax.random.key(0)))
+    assert 2e6 < sum(leaf.size for leaf in jax.tree.leaves(shapes)) < 6e6
+
+
+def test_times_of_training_lie_where_they_should():
+    """Some are uniform; of the others ln(sigma / alpha) is normal; all are the network's."""
+    levels = np.asarray(denoiser.draw_levels(20_000, jax.random.key(0)))
+    assert levels.min() >= 1
+    assert levels.max() <= 1000
+    noising = denoiser.schedule()
+    ratios = np.interp(levels, np.arange(1, 1001), -np.asarray(noising.log_snr) / 2)
+    evenly = 1 + 999 * np.random.default_rng(0).random(20_000)
+    ratios_evenly = np.interp(evenly, np.arange(1, 1001), -np.asarray(noising.log_snr) / 2)
+    share, centre, spread = denoiser.UNIFORM, denoiser.CENTRE, denoiser.SPREAD
+    for bound in (-3.0, -1.0, 0.0, 1.0, 2.0):
+        normal = float(jax.scipy.stats.norm.cdf((bound - centre) / spread))
+        wanted = share * np.mean(ratios_evenly < bound) + (1 - share) * normal
+        np.testing.assert_allclose(np.mean(ratios < bound), wanted, atol=0.01)
+
+
+def test_the_loss_is_the_error_of_eps_whatever_is_predicted():
+    """Of a network that knows x0 = 0: the eps it sees is x / sigma, so it is off by alpha x0."""
+    images = jnp.full((50, 4, 4, 1), 255, jnp.uint8)  # x0 = 1
+    data, noising = Data(images, jnp.zeros(50, jnp.int32)), denoiser.schedule()
+    levels = jnp.arange(1.0, 1001)
+    snr = jax.vmap(lambda t: (noising.alpha(t) / noising.sigma(t)) ** 2)(levels)
+    for prediction, network in {
+        "x0": lambda x, t: 0 * x,
+        "v": lambda x, t: noising.alpha(t) * x / noising.sigma(t),
+    }.items():
+        found = denoiser.measure_loss(
+            DiffusionModel(network, noising, (4, 4, 1), prediction), data, 50
+        )
+        drawn = jax.random.split(jax.random.fold_in(jax.random.key(0), 0))[0]
+        shares = (jnp.arange(50) + jax.random.uniform(drawn, (50,))) / 50
+        wanted = jnp.mean(snr[jnp.floor(shares * 1000).astype(int)])
+        np.testing.assert_allclose(found, wanted, rtol=1e-3)
 
 
 @pytest.mark.slow
 def test_a_new_denoiser_predicts_nothing_and_can_learn(monkeypatch):
-    """Its loss is that of a zero prediction, 1, and all but what is cut off has a gradient."""
-    monkeypatch.setitem(denoiser.NETWORKS, "small", TINY | {"sample_size": 8})
+    """Its loss is that of a zero prediction, and every weight has a gradient."""
+    monkeypatch.setitem(denoiser.NETWORKS, "small", replace(TINY, size=8, patch=2))
     network = denoiser.construct("small", jax.random.key(0))
     images = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 3), np.uint8)
     data = Data(jnp.asarray(images), jnp.zeros(64, jnp.int32))
@@ -192,7 +223,12 @@ def test_a_new_denoiser_predicts_nothing_and_can_learn(monkeypatch):
     for _ in range(40):
         state, loss = advance(state, data, jax.random.key(0))
         losses.append(float(loss))
-    assert 0.9 < losses[0] < 1.1
+    # v has the variance alpha^2 + sigma^2 / 3 for pixels that are uniform in [-1, 1].
+    levels = denoiser.draw_levels(1000, jax.random.key(0))
+    noising = denoiser.schedule()
+    alpha, sigma = (jax.vmap(f)(levels) for f in (noising.alpha, noising.sigma))
+    wanted = jnp.mean((alpha**2 + 4 * sigma**2) * (alpha**2 + sigma**2 / 3))
+    np.testing.assert_allclose(losses[0], wanted, rtol=0.1)
     moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), network, state.network)
     assert all(jax.tree.leaves(moved))
     half, full = (
@@ -224,39 +260,53 @@ def test_distortions_shift_and_mirror():
 
 def test_the_residual_classifier():
     """It has an output for each class, and half the resolution at each stage after the first."""
-    network = ResNetClassifier(3, (8, 16), (1, 2), 5, key=jax.random.key(0))
+    network = ResNetClassifier(Shape(3, (8, 16), (1, 2), 5, 2), key=jax.random.key(0))
     x = jnp.zeros((8, 8, 3))
     assert jax.eval_shape(network, x).shape == (16,)
-    assert jax.eval_shape(network.logits, x).shape == (5,)
+    assert jax.eval_shape(lambda x: network.head(network(x)), x).shape == (5,)
     assert [block.halving for block in network.blocks] == [False, True, False]
     assert [block.shortcut is None for block in network.blocks] == [True, False, True]
+
+
+@pytest.mark.parametrize("kind", [ResNetClassifier, PlainClassifier])
+def test_classifiers_are_loaded_as_they_were(kind, tmp_path):
+    network = kind(Shape(3, (8, 16), (1, 2), 5, 2), key=jax.random.key(0))
+    save_classifier(tmp_path / "c.safetensors", network)
+    found = load_classifier(tmp_path / "c.safetensors", kind)
+    assert found.shape == network.shape
+    x = jax.random.normal(jax.random.key(1), (8, 8, 3))
+    np.testing.assert_allclose(jax.jit(found)(x), jax.jit(network)(x), atol=1e-2)
 
 
 @pytest.mark.slow
 def test_the_command(folder, tmp_path, monkeypatch):
     """Everything is written, in half precision; a second run goes on; other recipes are refused."""
-    monkeypatch.setitem(denoiser.NETWORKS, "trial", TINY)
-    sizes = {"cifar10-resnet": ((8, 16), (1, 1)), "cifar10-cnn": ((8,), (1,))}
-    monkeypatch.setitem(classifier.NETWORKS, "trial", sizes)
+    monkeypatch.setitem(denoiser.NETWORKS, "folded", TINY)
+    kinds = {
+        "cifar10-resnet": (ResNetClassifier, Shape(3, (8, 16), (1, 1), 10, 2)),
+        "cifar10-cnn": (PlainClassifier, Shape(3, (8,), (1,), 10)),
+    }
+    for name, (kind, shape) in kinds.items():
+        monkeypatch.setitem(classifier.NETWORKS, name, partial(kind, shape))
     monkeypatch.setattr(classifier, "BATCH", 10)
 
     def run(*words):
-        fixed = ["--data", str(folder), "--out", str(tmp_path), "--network=trial", "--batch=4"]
+        fixed = ["--data", str(folder), "--out", str(tmp_path), "--batch=4"]
         return CliRunner().invoke(main, [*fixed, *words])
 
     done = run("--epochs=1", "--minutes=0.02", f"--test={folder}")
     assert done.exit_code == 0, done.output
     figures = json.loads((tmp_path / "figures.json").read_text())
-    for name, (widths, _) in sizes.items():
+    for name, (kind, shape) in kinds.items():
         assert figures[name]["step"] == 3
         assert figures[name]["train_accuracy"] == figures[name]["test_accuracy"]
-        network = ResNetClassifier.load(tmp_path / f"{name}.safetensors")
+        network = load_classifier(tmp_path / f"{name}.safetensors", kind)
         found = Bank.at(tmp_path / "reference").reference(name, network)
-        assert found.features.shape == (30, widths[-1])
+        assert found.features.shape == (30, shape.widths[-1])
         images = to_range(labelled(folder).images)
         np.testing.assert_allclose(jax.vmap(network)(images), found.features, atol=1e-5)
     assert 0 < figures["denoiser"]["train_loss"] < 2
-    model = load_diffusers(tmp_path / "denoiser")
+    model = denoiser.model(PatchUNet.load(tmp_path / "cifar10-denoiser.safetensors"))
     image = sample_batch(DDIM(2).table(model.schedule), model, jax.random.key(0), jnp.arange(1))
     assert np.all(np.isfinite(image))
     with Image.open(tmp_path / "samples.png") as picture:

@@ -17,6 +17,7 @@ from ..core.model import DiffusionModel
 from ..core.schedule import DiscreteVP
 from ..features import ConvClassifier, MLPClassifier
 from ..features.resnet import ResNetClassifier
+from ..features.trained import load_classifier
 from ..files import from_tensors, read_tensors
 from ..formats import load_diffusers
 from ..references import Bank
@@ -89,12 +90,12 @@ def cifar10_model() -> DiffusionModel:
 
 def cifar10_resnet() -> ResNetClassifier:
     """A residual classifier of CIFAR-10: its last-but-one activations."""
-    return ResNetClassifier.load(CIFAR10 / "cifar10-resnet.safetensors")
+    return load_classifier(CIFAR10 / "cifar10-resnet.safetensors", ResNetClassifier)
 
 
 def cifar10_cnn() -> ResNetClassifier:
     """Another classifier of CIFAR-10, of another shape: its last-but-one activations."""
-    return ResNetClassifier.load(CIFAR10 / "cifar10-cnn.safetensors")
+    return load_classifier(CIFAR10 / "cifar10-cnn.safetensors", ResNetClassifier)
 
 
 def cifar10_features() -> Bank:

@@ -9,6 +9,7 @@ from .layers import (
     time_embedding as time_embedding,
 )
 from .mlp import ResidualMLP as ResidualMLP
+from .patch_unet import PatchUNet as PatchUNet, PatchUNetConfig as PatchUNetConfig
 from .unet import UNet as UNet
 from .unet_config import UNetConfig as UNetConfig
 from .wrappers import (

@@ -7,7 +7,7 @@ swapped the other way: what JAX transposes it to is one more plain convolution.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import equinox as eqx
@@ -87,6 +87,13 @@ def halve(
     return _convolve(x, kernel, 2, (pad, pad))
 
 
+def endless(key: Key) -> Iterator[Key]:
+    """Keys for one layer after the other, however many there are."""
+    while True:
+        key, new = jax.random.split(key)
+        yield new
+
+
 class Conv(eqx.Module):
     """A 3x3 (or any odd size) convolution of one channels-last image (H, W, C)."""
 
@@ -138,6 +145,20 @@ def double(x: Float[Array, "H W C"]) -> Float[Array, "2*H 2*W C"]:
     height, width, channels = x.shape
     blocks = jnp.broadcast_to(x[:, None, :, None], (height, 2, width, 2, channels))
     return blocks.reshape(2 * height, 2 * width, channels)
+
+
+def fold(x: Float[Array, "H W C"], size: int) -> Float[Array, "h w D"]:
+    """Every block of `size` x `size` pixels as one with as many times the channels."""
+    height, width, channels = x.shape
+    blocks = x.reshape(height // size, size, width // size, size, channels)
+    return blocks.swapaxes(1, 2).reshape(height // size, width // size, -1)
+
+
+def unfold(x: Float[Array, "h w D"], size: int) -> Float[Array, "H W C"]:
+    """The inverse of `fold`."""
+    height, width, _ = x.shape
+    blocks = x.reshape(height, width, size, size, -1)
+    return blocks.swapaxes(1, 2).reshape(height * size, width * size, -1)
 
 
 class Dense(eqx.Module):

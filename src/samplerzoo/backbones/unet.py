@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..core.types import Key, Scalar
-from .layers import Conv, Dense, GroupNorm, activated, single
+from .layers import Conv, Dense, GroupNorm, activated, endless, single
 from .unet_blocks import DownBlock, MidBlock, UpBlock, norm
 from .unet_config import DOWN_BLOCKS, UP_BLOCKS, UNetConfig
 
@@ -86,7 +86,7 @@ class UNet(eqx.Module):
     config: UNetConfig = eqx.field(static=True)
 
     def __init__(self, config: UNetConfig, *, key: Key):
-        keys, widths = _endless(key), config.block_out_channels
+        keys, widths = endless(key), config.block_out_channels
         fourier = config.time_embedding_type == "fourier"
         self.config = config
         self.conv_in = Conv(config.in_channels, widths[0], key=next(keys))
@@ -141,12 +141,6 @@ class UNet(eqx.Module):
         """A time's sines and cosines, made in float32 at least: bfloat16 cannot count to 1000."""
         weight = self.time_embedding.linear_1.weight
         return self.time_proj(t.astype(single(weight.dtype))).astype(weight.dtype)
-
-
-def _endless(key: Key) -> Iterator[Key]:
-    while True:
-        key, new = jax.random.split(key)
-        yield new
 
 
 def _class_embedding(

@@ -7,16 +7,17 @@ The data are image-folders (or zips of them), one folder a class. On a GPU the n
 bfloat16 with weights, moments and averages in float32. `--measure` times the candidates and trains
 nothing. FOLDER then holds
 
-- `denoiser/`: the average of the weights in diffusers' layout, in half precision;
+- `cifar10-denoiser.safetensors`: a `PatchUNet`, the average of the weights in half precision;
 - `cifar10-resnet.safetensors` and `cifar10-cnn.safetensors`: the classifiers, whose last-but-one
   activations are features to search in and to report;
 - `reference/`: their features of training images;
 - `figures.json`, `MODEL_CARD.md`, `samples.png`, `log.jsonl`: how it went;
 - `*.checkpoint.safetensors`: what a later run goes on from. Where the denoiser's is gone, it goes
-  on from the weights in `denoiser/`, with new moments and a new warm-up.
+  on from those weights, with new moments and a new warm-up.
 
-The denoiser sees the standard DDPM objective (Ho et al. 2020) with random flips and without
-dropout; `figures.json` has its losses on training and test images, whose gap is its over-fitting.
+The denoiser learns v with the weights of Karras et al. (2022), with random flips and without
+dropout; `figures.json` has DDPM's losses on training and test images, whose gap is its
+over-fitting.
 Neither the learning rate nor the average of the weights knows how long the training will be, so it
 can be stopped, and continued, at any time.
 """

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ...backbones import PatchUNet
 from ...files import write
 from ...runs.pictures import draw_grid
 from . import classifier, denoiser
@@ -18,6 +19,7 @@ from .measuring import measure
 
 SEED = 0
 GRID = 64  # samples in a picture
+BETWEEN = 200_000  # images between two measurements of the denoiser
 
 
 class Place:
@@ -29,6 +31,10 @@ class Place:
         self.chunk = 1 if self.on_cpu else 50
         self.dtype = jnp.float32 if self.on_cpu else jnp.bfloat16
         out.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def denoiser(self) -> Path:
+        return self.out / "cifar10-denoiser.safetensors"
 
     def checkpoint(self, name: str) -> Path:
         return self.out / f"{name}.checkpoint.safetensors"
@@ -53,22 +59,20 @@ def _size(network) -> int:
     return sum(a.size for a in jax.tree.leaves(network))
 
 
-def train_classifier(
-    place: Place, data: Data, test: Data | None, scale: str, name: str, epochs: float
-) -> None:
+def train_classifier(place: Place, data: Data, test: Data | None, name: str, epochs: float) -> None:
     """Train a classifier, or what is left of it, and write it with its features of the data."""
     steps = classifier.total_steps(epochs, len(data.images), place.chunk)
     keys = jax.random.split(jax.random.key(SEED))
-    recipe = f"classifier {name}, {scale}, {steps} steps, seed {SEED}"
+    recipe = f"classifier {name}, {steps} steps, seed {SEED}"
     task = classifier.task(steps, place.dtype)
     path = place.checkpoint(name)
-    network = classifier.construct(scale, name, keys[0])
+    network = classifier.NETWORKS[name](key=keys[0])
     state, spent = restore(path, begin(task, network), recipe)
 
-    def pause(state: State, progress: Progress) -> None:
+    def pause(state: State, progress: Progress, last: bool) -> None:
         save(path, state, recipe, progress.seconds)
         place.log(name, progress)
-        if progress.step < steps:
+        if not last:
             return
         classifier.export(place.out, name, state.average, data)
         figures = {**progress._asdict(), "parameters": _size(state.average)}
@@ -87,7 +91,7 @@ def _recover(place: Place, task: Task, name: str, known: dict) -> State:
     """Where only what was written is left: its weights, with a new warm-up."""
     if known["network"] != name:
         raise ValueError(f"{place.out} holds the network {known['network']!r}, not {name!r}.")
-    network = denoiser.load(place.out / "denoiser")
+    network = PatchUNet.load(place.denoiser)
     return begin(task, network)._replace(step=jnp.asarray(known["step"], jnp.int32))
 
 
@@ -103,16 +107,20 @@ def train_denoiser(
     if not path.exists() and (known := place.figures().get("denoiser")):
         state, spent = _recover(place, task, name, known), known["seconds"]
 
-    def pause(state: State, progress: Progress) -> None:
+    def pause(state: State, progress: Progress, last: bool) -> None:
         save(path, state, recipe, progress.seconds)
         place.log("denoiser", progress)
-        denoiser.export(place.out / "denoiser", name, state.average)
+        measured = place.figures().get("denoiser", {"images": 0})["images"]
+        if not last and progress.images < measured + BETWEEN:
+            return
+        state.average.save(place.denoiser)
         write(place.out / "samples.png", draw_grid(np.asarray(denoiser.draw(state.average, GRID))))
         figures = {**progress._asdict(), "network": name, "batch": batch}
+        model = denoiser.model(state.average)
         figures["parameters"] = _size(state.average)
         for part, some in {"train": data, "test": test}.items():
             if some is not None:
-                figures[f"{part}_loss"] = denoiser.measure_loss(state.average, some)
+                figures[f"{part}_loss"] = denoiser.measure_loss(model, some)
         place.note("denoiser", figures)
 
     train(
@@ -130,12 +138,11 @@ _PATH = click.Path(path_type=Path, exists=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Where all is written.")
 @click.option("--minutes", type=click.FloatRange(0), default=25, show_default=True,
               help="How long the denoiser is trained, compilation included.")  # fmt: skip
-@click.option("--epochs", type=click.FloatRange(0, min_open=True), default=100, show_default=True,
+@click.option("--epochs", type=click.FloatRange(0, min_open=True), default=16, show_default=True,
               help="How long each classifier is trained.")  # fmt: skip
-@click.option("--network", type=click.Choice(list(denoiser.NETWORKS)), default="even",
-              show_default=True,
-              help="The denoiser's size; with trial the classifiers are small too.")  # fmt: skip
-@click.option("--batch", type=click.IntRange(1), default=256, show_default=True,
+@click.option("--network", type=click.Choice(list(denoiser.NETWORKS)), default="folded",
+              show_default=True, help="The denoiser's size.")  # fmt: skip
+@click.option("--batch", type=click.IntRange(1), default=64, show_default=True,
               help="The denoiser's batch.")  # fmt: skip
 @click.option("--only", type=click.Choice(["classifiers", "denoiser"]), help="Train these alone.")
 @click.option("--measure", "measuring", is_flag=True, help="Time all sizes; train nothing.")
@@ -155,15 +162,13 @@ def main(
         images = labelled(data)
         place = Place(out)
         if measuring:
-            names = [name for name in denoiser.NETWORKS if name != "trial" or place.on_cpu]
-            for row in measure(names, batch, place.chunk, images, place.dtype):
+            for row in measure(list(denoiser.NETWORKS), batch, place.chunk, images, place.dtype):
                 click.echo(json.dumps(row))
             return
         held_out = labelled(test) if test else None
         if only != "denoiser":
-            scale = "trial" if network == "trial" else "full"
-            for name in classifier.NETWORKS[scale]:
-                train_classifier(place, images, held_out, scale, name, epochs)
+            for name in classifier.NETWORKS:
+                train_classifier(place, images, held_out, name, epochs)
         if only != "classifiers":
             train_denoiser(place, images, held_out, network, batch, 60 * minutes)
     except ValueError as error:

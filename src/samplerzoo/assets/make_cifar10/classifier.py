@@ -1,7 +1,9 @@
 """The classifiers whose features searches and reports use, and banks of those of real images."""
 
 import math
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -14,18 +16,21 @@ from ...core.compiling import jit
 from ...core.types import Key, Scalar
 from ...data import Images
 from ...features import extract_batches
+from ...features.plain import PlainClassifier
 from ...features.resnet import ResNetClassifier
+from ...features.trained import Shape, load_classifier, save_classifier
 from ...references import fingerprint
 from ...references.files import write_features
 from .loop import Data, Loss, Task, cast, to_range
 
+Classifier: TypeAlias = ResNetClassifier | PlainClassifier
 CLASSES = 10
-# The one searches use and, of another shape, the one for reports; "trial" is for CPUs.
+# The one searches use and, of another kind, the one for reports.
 NETWORKS = {
-    "full": {"cifar10-resnet": ((32, 64, 128), (3, 3, 2)), "cifar10-cnn": ((48, 96), (2, 2))},
-    "trial": {"cifar10-resnet": ((16, 32, 64), (1, 1, 1)), "cifar10-cnn": ((16, 48), (1, 1))},
+    "cifar10-resnet": partial(ResNetClassifier, Shape(3, (64, 128, 144), (1, 2, 1), CLASSES, 2)),
+    "cifar10-cnn": partial(PlainClassifier, Shape(3, (64, 128, 192), (2, 2, 2), CLASSES, 2)),
 }
-BATCH, PEAK, DECAY, SMOOTHING, MARGIN = 512, 2e-3, 0.05, 0.1, 4
+BATCH, PEAK, DECAY, SMOOTHING, MARGIN = 256, 3e-3, 0.05, 0.1, 4
 ROWS = 2500  # of a bank
 
 
@@ -46,13 +51,13 @@ def task(steps: int, dtype: DTypeLike) -> Task:
 def classifying(dtype: DTypeLike) -> Loss:
     """Cross-entropy with smoothed labels on shifted and mirrored images."""
 
-    def loss(network: ResNetClassifier, batch: Data, key: Key) -> Scalar:
+    def loss(network: Classifier, batch: Data, key: Key) -> Scalar:
         rounded = cast(network, dtype)
         targets = optax.smooth_labels(jax.nn.one_hot(batch.labels, CLASSES), SMOOTHING)
 
         def one(image, own):
             x = to_range(distort(image, own)).astype(dtype)
-            return rounded.logits(x).astype(jnp.float32)
+            return rounded.head(rounded(x)).astype(jnp.float32)
 
         logits = jax.vmap(one)(batch.images, jax.random.split(key, len(batch.images)))
         return jnp.mean(optax.softmax_cross_entropy(logits, targets))
@@ -70,33 +75,27 @@ def distort(image: Array, key: Key) -> Array:
 
 
 @jit
-def _guesses(network: ResNetClassifier, images: Array) -> Array:
-    one = lambda image: jnp.argmax(network.logits(to_range(image)))  # noqa: E731
+def _guesses(network: Classifier, images: Array) -> Array:
+    one = lambda image: jnp.argmax(network.head(network(to_range(image))))  # noqa: E731
     return jax.lax.map(one, images, batch_size=500)
 
 
-def accuracy(network: ResNetClassifier, data: Data) -> float:
+def accuracy(network: Classifier, data: Data) -> float:
     """The share of images whose class is recognised."""
     return float(jnp.mean(_guesses(network, data.images) == data.labels))
 
 
-def construct(scale: str, name: str, key: Key) -> ResNetClassifier:
-    """A classifier with random weights."""
-    widths, depths = NETWORKS[scale][name]
-    return ResNetClassifier(3, widths, depths, CLASSES, key=key)
-
-
-def export(folder: Path, name: str, network: ResNetClassifier, data: Data) -> None:
+def export(folder: Path, name: str, network: Classifier, data: Data) -> None:
     """Write the classifier in half precision, and its features of evenly spread images.
 
     The features lie in `reference/`, in files such as `samplerzoo reference` keeps.
     """
     path = folder / f"{name}.safetensors"
-    network.save(path)
+    save_classifier(path, network)
     # Images lie in the order of their classes: rows evenly spread hold as many of each.
     rows = np.linspace(0, len(data.images) - 1, min(ROWS, len(data.images))).round().astype(int)
     images = Images.of(np.asarray(data.images)[rows], (-1.0, 1.0))
-    written = ResNetClassifier.load(path)
+    written = load_classifier(path, type(network))
     about = {
         "features": name,
         "extractor": fingerprint(written, images.shape),

@@ -22,7 +22,7 @@ from ...files import from_tensors, read_tensors, to_tensors, write_tensors
 
 T = TypeVar("T")
 GAMMA = 6.94  # the average's width is a tenth of the training so far (Karras et al. 2024, eq. 124)
-PAUSE = 120.0  # seconds between checkpoints
+PAUSE = 240.0  # seconds between checkpoints
 
 
 class Data(NamedTuple):
@@ -53,7 +53,7 @@ class State(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a training is: `seconds` are those since the first start, `loss` the latest."""
+    """How far a training is: `seconds` since the first start, `loss` the mean since it was told."""
 
     step: int
     images: int
@@ -104,12 +104,14 @@ def train(
     *,
     name: str,
     chunk: int,
-    pause: Callable[[State, Progress], None],
+    pause: Callable[[State, Progress, bool], None],
     spent: float = 0.0,
     seconds: float | int = math.inf,
     steps: float | int = math.inf,
 ) -> State:
-    """Train until step number `steps`, or for `seconds` more; `pause` is called on the way.
+    """Train until step number `steps`, or for `seconds` more.
+
+    `pause` is called on the way, and told whether it is the last time.
 
     `chunk` steps make one dispatch; `spent` are the seconds of earlier runs. The host reads a loss
     only when the next dispatch is under way. Raises FloatingPointError where the loss is not
@@ -117,20 +119,21 @@ def train(
     """
     advance, step = stepper(task, chunk), int(state.step)
     begun = paused = time.monotonic()
-    loss, progress = None, Progress(step, step * task.batch, spent, math.nan)
-    with tqdm(desc=name, unit="img", unit_scale=True, initial=progress.images) as bar:
+    loss, losses = None, []
+    with tqdm(desc=name, unit="img", unit_scale=True, initial=step * task.batch) as bar:
         while step < steps and time.monotonic() - begun < seconds:
             before, (state, loss) = loss, advance(state, data, key)
             step += chunk
+            losses.append(loss)
             if before is not None:
                 bar.set_postfix(loss=f"{_finite(before, step):.4f}", step=step, refresh=False)
             bar.update(chunk * task.batch)
             done = step >= steps or time.monotonic() - begun >= seconds
             if done or time.monotonic() - paused > PAUSE:
-                value = _finite(loss, step)
+                value = _finite(jnp.mean(jnp.stack(losses)), step)
                 passed = spent + time.monotonic() - begun
-                pause(state, Progress(step, step * task.batch, passed, value))
-                paused = time.monotonic()
+                pause(state, Progress(step, step * task.batch, passed, value), done)
+                paused, losses = time.monotonic(), []
     return state
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from ...backbones import UNet
+from ...backbones import PatchUNet
 from . import denoiser
 from .loop import Data, begin, stepper
 
@@ -50,10 +50,10 @@ def measure(
         }
 
 
-def flops(network: UNet) -> float:
+def flops(network: PatchUNet) -> float:
     """The floating-point operations of one evaluation; a training step costs about three."""
     shapes = eqx.filter_eval_shape(lambda: network)
-    x = jax.ShapeDtypeStruct((*network.config.size(), 3), jnp.float32)
+    x = jax.ShapeDtypeStruct(denoiser.model(network).shape, jnp.float32)
     t = jax.ShapeDtypeStruct((), jnp.float32)
     lowered = jax.jit(lambda f, x, t: f(x, t)).lower(shapes, x, t)
     return float((lowered.cost_analysis() or {}).get("flops", math.nan))
