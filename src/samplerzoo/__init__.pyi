@@ -43,6 +43,7 @@ from .core.schedule import (
 )
 from .core.table import StepTable as StepTable
 from .data import Images as Images, read as read
+from .exporters.exporting import export as export
 from .features import (
     AbstractExtractor as AbstractExtractor,
     apply as apply,

@@ -9,6 +9,7 @@ import click
 
 from ..runs.interruptions import heed_interruptions
 from .evaluate import evaluate
+from .export import export
 from .inspect import inspect
 from .list import list_
 from .pull import pull
@@ -36,6 +37,7 @@ for command in (
     evaluate,
     reference,
     report,
+    export,
     inspect,
     push,
     pull,

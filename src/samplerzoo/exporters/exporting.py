@@ -12,9 +12,7 @@ from .sampler import PlainSampler, plain_sampler
 Exporter: TypeAlias = Callable[[PlainSampler, Path], list[Path]]
 
 
-def export(
-    run: Run | str | Path, to: str, out: str | Path, name: str | None = None
-) -> list[Path]:
+def export(run: Run | str | Path, to: str, out: str | Path, name: str | None = None) -> list[Path]:
     """Write a searched sampler as files that another tool runs without samplerzoo.
 
     Args:
@@ -38,7 +36,8 @@ def export(
     name = name or f"{config.family}-{config.steps}".replace(":", "-")
     if not re.fullmatch(r"[\w.-]{1,80}", name) or name.startswith("."):
         raise ValueError(
-            f"The name is {name!r}; it must be 1 to 80 letters, digits, dots, dashes or underscores."
+            f"The name is {name!r}; it must be 1 to 80 letters, digits, dots, dashes or "
+            "underscores."
         )
     about = {"family": config.family, "nfe": config.steps, "seed": config.seed}
     return write(plain_sampler(name, found.table, found.model, about), Path(out))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -39,6 +39,7 @@ class Shape(NamedTuple):
     patch: int = 1
 
 
+@runtime_checkable
 class Trained(Protocol):
     """A classifier that knows its shape."""
 
