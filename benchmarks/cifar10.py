@@ -19,7 +19,7 @@ from experiment import (
     BASELINES,
     RESULTS,
     ROOT,
-    Scores,
+    Results,
     interval,
     markdown,
     samplerzoo,
@@ -124,13 +124,13 @@ def main() -> None:
     budgets = ",".join(map(str, STEPS))
     rows = experiment.scores("scores", scale.n, [*targets, "ddpm", "ddim", "--steps", budgets])
     words = [*names["gddim", 20], "ddpm-linear", "--steps", 1000]
-    last = Scores(experiment.scores("thousand", scale.thousand, words), names)
+    last = Results(experiment.scores("thousand", scale.thousand, words), names)
     rows += [row for row in last.rows if row["nfe"] == 1000]
     run = ROOT / names["gddim", 10][0]
     pictures = (run / "samples.png", run / "curve.png", experiment.draw_thousand(given.model))
     for picture in pictures:
         shutil.copy(picture, RESULTS / f"cifar10-{picture.name}")
-    text = page(given, experiment, Scores(rows, names), last, minutes)
+    text = page(given, experiment, Results(rows, names), last, minutes)
     (RESULTS / "cifar10.md").write_text(text)
     print(text)
 
@@ -152,8 +152,8 @@ def parse() -> argparse.Namespace:
 def page(
     given: argparse.Namespace,
     experiment: Experiment,
-    scores: Scores,
-    last: Scores,
+    scores: Results,
+    last: Results,
     minutes: dict[tuple[str, int], list[float]],
 ) -> str:
     """The page, its sentences made of the numbers."""

@@ -9,7 +9,7 @@ import shutil
 
 import numpy as np
 
-from experiment import BASELINES, RESULTS, ROOT, Scores, markdown, scored, searched
+from experiment import BASELINES, RESULTS, ROOT, Results, markdown, scored, searched
 
 RUNS = ROOT / "runs" / "digits"
 STEPS, SEEDS, N = (5, 10, 20), (0, 1, 2), 10_000
@@ -40,12 +40,12 @@ def main() -> None:
     rows = scored(RUNS / "scores", [*targets, "ddpm", "ddim"], *SCORE, "--steps", budgets)
     rows += scored(RUNS / "scores", ["ddpm-linear"], *SCORE, "--steps", 1000)
     shutil.copy(ROOT / names["rddim", 10][0] / "samples.png", RESULTS / "samples.png")
-    text = page(Scores(rows, names))
+    text = page(Results(rows, names))
     (RESULTS / "digits.md").write_text(text)
     print(text)
 
 
-def page(scores: Scores) -> str:
+def page(scores: Results) -> str:
     """The page, its sentences made of the numbers."""
     searched_in, unseen, pixels = SPACES
     best = {k: min(FAMILIES, key=lambda f: np.mean(scores.of(f, k, unseen, "fd"))) for k in STEPS}

@@ -19,7 +19,7 @@ from samplerzoo.tables import Table
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "docs" / "results"
 BASELINES = ("ddpm-linear", "ddpm-quadratic", "ddim-linear", "ddim-quadratic")
-Row = Mapping[str, Any]
+Record = Mapping[str, Any]
 
 
 def samplerzoo(*words: Any) -> dict:
@@ -36,7 +36,7 @@ def searched(folder: Path, *words: Any) -> dict:
     return samplerzoo("search", *words, "--out", folder)
 
 
-def scored(folder: Path, targets: Iterable[Any], *words: Any) -> list[Row]:
+def scored(folder: Path, targets: Iterable[Any], *words: Any) -> list[Record]:
     """The rows of an evaluation, from disk where they are there."""
     return samplerzoo("evaluate", *targets, *words, "--out", folder)["rows"]
 
@@ -56,13 +56,13 @@ def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return Table(head, list(lines)).markdown()
 
 
-class Scores(NamedTuple):
+class Results(NamedTuple):
     """Rows of evaluations, and which samplers stand for several searches of the same kind.
 
     `searches` has by the name of such a kind and K the samplers' names, a seed each.
     """
 
-    rows: Sequence[Row]
+    rows: Sequence[Record]
     searches: Mapping[tuple[str, int], Sequence[str]]
 
     def of(self, name: str, steps: int, features: str, column: str) -> list[float]:

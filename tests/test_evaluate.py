@@ -31,15 +31,15 @@ def about(n):
 
 
 def test_a_folder_keeps_rows_and_merges_metrics(tmp_path):
-    first = open_evaluation(tmp_path, about(8), {"ddim 5": "x"})
+    first = open_evaluation(tmp_path, about(8), {"ddim 5": "x"}, {})
     first.add([row(fd=1.0), row(features="b", fd=2.0)])
-    again = open_evaluation(tmp_path, about(8), {"ddim 5": "x", "ddim 10": "y"})
+    again = open_evaluation(tmp_path, about(8), {"ddim 5": "x", "ddim 10": "y"}, {})
     assert again.rows == first.rows
     assert again.has("ddim", 5, 0, {"a": ["fd"], "b": ["fd"]})
     assert not again.has("ddim", 5, 0, {"a": ["fd", "kid"]})
     assert not again.has("ddim", 5, 1, {"a": ["fd"]})
     again.add([row(kid=0.5)])
-    last = open_evaluation(tmp_path, about(8), {})
+    last = open_evaluation(tmp_path, about(8), {}, {})
     assert last.rows["ddim", 5, "a", 0] == row(fd=1.0, kid=0.5)
     assert last.samplers == {"ddim 5": "x", "ddim 10": "y"}
 
@@ -49,9 +49,9 @@ def test_a_folder_keeps_rows_and_merges_metrics(tmp_path):
     [(9, {}, "another n"), (8, {"ddim 5": "z"}, "another sampler ddim 5")],
 )
 def test_a_folder_refuses_what_its_rows_do_not_fit(tmp_path, n, samplers, word):
-    open_evaluation(tmp_path, about(8), {"ddim 5": "x"})
+    open_evaluation(tmp_path, about(8), {"ddim 5": "x"}, {})
     with pytest.raises(ValueError, match=word):
-        open_evaluation(tmp_path, about(n), samplers)
+        open_evaluation(tmp_path, about(n), samplers, {})
 
 
 def test_a_folder_remembers_what_its_old_rows_depend_on(tmp_path):
@@ -60,13 +60,15 @@ def test_a_folder_remembers_what_its_old_rows_depend_on(tmp_path):
     def depending(**on):
         return {"model": "toy", "depends_on": on}
 
-    open_evaluation(tmp_path, depending(mine="w.p@1", held="x"), {})
-    open_evaluation(tmp_path, depending(pixels="w.p@1"), {})
+    open_evaluation(tmp_path, depending(mine="w.p@1", held="x"), {}, {})
+    open_evaluation(tmp_path, depending(pixels="w.p@1"), {}, {})
     with pytest.raises(ValueError, match="another mine than now"):
-        open_evaluation(tmp_path, depending(mine="v.p@1"), {})
+        open_evaluation(tmp_path, depending(mine="v.p@1"), {}, {})
     with pytest.raises(ValueError, match="another held than now"):
-        open_evaluation(tmp_path, depending(held="y"), {})
-    open_evaluation(tmp_path, depending(mine="w.q@2", held="x"), {})  # by another version of JAX
+        open_evaluation(tmp_path, depending(held="y"), {}, {})
+    open_evaluation(
+        tmp_path, depending(mine="w.q@2", held="x"), {}, {}
+    )  # by another version of JAX
 
 
 def test_moments_of_another_width_are_refused_before_any_sample_is_drawn():
@@ -78,12 +80,12 @@ def test_moments_of_another_width_are_refused_before_any_sample_is_drawn():
 def test_other_folders_are_refused(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ValueError, match="holds no evaluation"):
-        open_evaluation(tmp_path, about(8), {})
+        open_evaluation(tmp_path, about(8), {}, {})
     (tmp_path / "evaluation.json").write_text("{")
     for content in ("{", "[]", "5", '{"about": 5}', '{"about": {"depends_on": {}}, "rows": []}'):
         (tmp_path / "evaluation.json").write_text(content)
         with pytest.raises(ValueError, match="damaged"):
-            open_evaluation(tmp_path, about(8), {})
+            open_evaluation(tmp_path, about(8), {}, {})
 
 
 @settings(
@@ -96,13 +98,13 @@ def test_a_torn_file_of_rows_loses_at_most_what_was_torn(tmp_path, cut):
     (folder / "evaluation.json").unlink(missing_ok=True)
     (folder / ROWS).unlink(missing_ok=True)
     rows = [row(seed=n, fd=float(n)) for n in range(4)]
-    open_evaluation(folder, about(8), {}).add(rows)
+    open_evaluation(folder, about(8), {}, {}).add(rows)
     whole = (folder / ROWS).read_bytes()
     (folder / ROWS).write_bytes(whole[:cut])
-    found = open_evaluation(folder, about(8), {})
+    found = open_evaluation(folder, about(8), {}, {})
     assert list(found.rows.values()) == rows[: whole[:cut].count(b"}")]
     found.add([row(seed=9, fd=9.0)])
-    assert row(seed=9, fd=9.0) in open_evaluation(folder, about(8), {}).rows.values()
+    assert row(seed=9, fd=9.0) in open_evaluation(folder, about(8), {}, {}).rows.values()
 
 
 @pytest.fixture(scope="module")

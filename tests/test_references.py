@@ -35,7 +35,7 @@ from samplerzoo.references import (
     same,
 )
 from samplerzoo.references.files import read_features, write_features
-from samplerzoo.runs.parts import first_images, kept as rows_of, load_data
+from samplerzoo.runs.parts import kept as rows_of, load_data, random_images
 
 SHAPE = (4, 4, 3)
 
@@ -436,11 +436,18 @@ def test_moments_without_features(tmp_path):
 def test_data_of_a_command(kept, tmp_path):
     shape, clip = (8, 8, 1), (-1.0, 1.0)
     digits = load_data("digits", shape, clip)
-    np.testing.assert_array_equal(first_images(digits, 3), digits[:3])
+    shown = random_images(digits, 40)
+    np.testing.assert_array_equal(shown, random_images(digits, 40))
+    everything = digits[: len(digits)]
+    places = [int(np.argmin(np.abs(everything - one).sum((1, 2, 3)))) for one in shown]
+    np.testing.assert_array_equal(everything[places], shown)
+    assert len(set(places)) == 40
+    assert max(places) - min(places) > len(digits) / 2  # not those that happen to lie first
+    assert len(random_images(digits, 10**6)) == len(digits)
     (row,) = rows_of(digits, {"pixels": Pixels()}, False)
     bank = load_data(row["path"], shape, clip)
     assert bank.digest == digits.digest
-    assert first_images(bank, 3) is None
+    assert random_images(bank, 3) is None
     np.savez(tmp_path / "x.npz", mu=np.zeros(2), sigma=np.eye(2), images=-np.ones((2, *shape)))
     assert isinstance(load_data(str(tmp_path / "x.npz"), shape, clip), Statistics)
     assert len(load_data(str(tmp_path / "x.npz"), shape, clip, "images")) == 2

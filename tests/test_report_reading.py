@@ -21,7 +21,9 @@ from samplerzoo.reports.reading import (
     recorded,
     run_rows,
 )
+from samplerzoo.runs.evaluation import load_evaluation
 from samplerzoo.runs.rows import Row, read_row
+from samplerzoo.runs.run import Run
 from samplerzoo.runs.setup import configure
 from samplerzoo.runs.spec import Config
 
@@ -79,7 +81,7 @@ def test_unfinished_runs(tmp_path):
     with pytest.raises(
         ValueError, match=r"run is not finished; `samplerzoo resume .*` finishes it"
     ):
-        finished("run", tmp_path)
+        finished("run", Run(config(), tmp_path))
 
 
 def test_the_record_of_a_search():
@@ -113,11 +115,18 @@ def test_rows_that_are_no_scores(change):
         read_row(ROW | change, "here")
 
 
-def write_evaluation(folder: Path, rows: list, depends_on: dict, samplers: dict) -> None:
+def write_evaluation(
+    folder: Path, rows: list, depends_on: dict, samplers: dict, kinds: dict | None = None
+) -> None:
     folder.mkdir()
     content = {"about": {"depends_on": depends_on}, "samplers": samplers, "rows": rows}
+    content |= {} if kinds is None else {"kinds": kinds}
     (folder / "evaluation.json").write_text(json.dumps(content))
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def rows_of(folder: Path, runs: dict, config: Config) -> list[Row]:
+    return evaluation_rows(folder.name, load_evaluation(folder).scores, runs, config)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +143,7 @@ def test_rows_of_an_evaluation(tmp_path, searched):
     with (tmp_path / "e/rows.jsonl").open("a") as file:
         file.write('{"sampler": "torn')
     runs = {"runs/a": ("rddim", searched.table)}
-    assert evaluation_rows(tmp_path / "e", runs, searched.config) == [
+    assert rows_of(tmp_path / "e", runs, searched.config) == [
         Row("ddim-linear", 5, "f", 64, 0, {"fd": 1.5}),
         Row("rddim", 3, "f", 64, 0, {"fd": 1.5}, "runs/a"),
         Row("ddim-linear:eta=0.5", 5, "f", 64, 0, {"fd": 1.5}),
@@ -145,18 +154,21 @@ def test_evaluations_of_something_else(tmp_path, searched):
     runs = {"runs/a": ("rddim", searched.table)}
     write_evaluation(tmp_path / "model", [ROW], {"model": "another"}, {})
     with pytest.raises(ValueError, match="scores of another model"):
-        evaluation_rows(tmp_path / "model", runs, searched.config)
+        rows_of(tmp_path / "model", runs, searched.config)
     write_evaluation(tmp_path / "data", [ROW], {"data": "another"}, {})
     with pytest.raises(ValueError, match="scores of another data"):
-        evaluation_rows(tmp_path / "data", runs, searched.config)
+        rows_of(tmp_path / "data", runs, searched.config)
     stale = [ROW | {"sampler": "runs/a", "nfe": 3}]
     write_evaluation(tmp_path / "stale", stale, {}, {"runs/a 3": "of an older search"})
     with pytest.raises(ValueError, match="none of the runs given, or was searched again since"):
-        evaluation_rows(tmp_path / "stale", runs, searched.config)
+        rows_of(tmp_path / "stale", runs, searched.config)
+    given = [ROW | {"sampler": "mine"}]
+    write_evaluation(tmp_path / "mine", given, {}, {"mine 5": "x"}, {"mine 5": "object"})
+    assert rows_of(tmp_path / "mine", runs, searched.config)[0].sampler == "mine"
     for content in ("{", "[]", "5", '{"about": 5}', '{"about": {}}'):
         (tmp_path / "stale/evaluation.json").write_text(content)
         with pytest.raises(ValueError, match=r"evaluation.json is damaged"):
-            evaluation_rows(tmp_path / "stale", runs, searched.config)
+            rows_of(tmp_path / "stale", runs, searched.config)
 
 
 def test_only_scores_of_one_n_are_compared():

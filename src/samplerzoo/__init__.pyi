@@ -64,8 +64,11 @@ from .metrics import (
     precision_recall as precision_recall,
 )
 from .references import Bank as Bank, Statistics as Statistics, reference as reference
+from .reports.report import Report as Report, report as report
 from .runs.errors import InterruptedRunError as InterruptedRunError, RunError as RunError
+from .runs.evaluating import evaluate as evaluate
 from .runs.parts import load_model as load_model
+from .runs.rows import Scores as Scores
 from .runs.run import Run as Run, load_run as load_run, sample as sample
 from .runs.scores import baselines as baselines, score as score
 from .runs.searching import resume as resume, search as search

@@ -1,39 +1,9 @@
 """What the commands print of runs and scores."""
 
-from typing import Any
-
-import numpy as np
-
-from ..core.model import DiffusionModel
-from ..core.table import StepTable
 from ..runs.run import Run
-from ..runs.scores import score
-from ..wording import phrase
-from ._common import FailedError, as_text, terminal_width
+from ._common import as_text, terminal_width
 
 SHOWN = ("fd", "kid", "precision", "recall")  # of a run's scores, in its table
-
-
-def score_rows(
-    name: str,
-    table: StepTable,
-    model: DiffusionModel,
-    *more: Any,
-    n: int,
-    seed: int,
-    **options: Any,
-) -> tuple[list[dict[str, Any]], np.ndarray]:
-    """A sampler's scores, one row for each feature space, and the samples to show."""
-    try:
-        scores, samples = score(table, model, *more, n=n, seed=seed, **options)
-    except ValueError as error:
-        raise FailedError(f"{name} cannot be scored: {phrase(error)}.") from error
-    nfe = table.nfe * model.passes
-    rows = [
-        {"sampler": name, "nfe": nfe, "features": features, **values, "n": n, "seed": seed}
-        for features, values in scores.items()
-    ]
-    return rows, samples
 
 
 def run_text(run: Run, as_json: bool) -> str:

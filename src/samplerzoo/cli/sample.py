@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ..runs.errors import RunError
-from ..wording import phrase
+from ..wording import phrase, printable
 from ._common import UsageError, command, debug_option, run_argument
 
 
@@ -31,7 +31,10 @@ def sample(run: str, n: int, seed: int, out: Path):
         )
     samples = found.sample(n, seed)
     try:
-        write(out, draw_grid(samples) if out.suffix == ".png" else _npz(samples))
+        write(
+            out,
+            draw_grid(samples, _about(found, n, seed)) if out.suffix == ".png" else _npz(samples),
+        )
     except OSError as error:
         raise RunError(f"{out} cannot be written: {phrase(error)}.") from error
     return str(out)
@@ -47,6 +50,20 @@ def _check(n: int, seed: int, out: Path) -> None:
         raise UsageError(f"--out is {str(out)!r}; it must end in .png or .npz.")
     if not out.absolute().parent.is_dir():
         raise UsageError(f"--out is {str(out)!r}, but there is no folder {out.absolute().parent}.")
+
+
+def _about(run, n: int, seed: int) -> dict[str, str]:
+    """What the samples are of."""
+    config = run.config
+    told = {"Model": config.model, "Sampler": config.family, "K": config.steps, "n": n}
+    told["Seed"] = seed
+    if run.finished:
+        space = config.report_features
+        own = [
+            r for r in run.scores.rows if (r.sampler, r.features) == (run.result["sampler"], space)
+        ]
+        told |= {f"FD in {space}": r.scores["fd"] for r in own if "fd" in r.scores}
+    return {key: printable(str(value)) for key, value in told.items()}
 
 
 def _npz(samples) -> bytes:

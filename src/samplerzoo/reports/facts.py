@@ -30,6 +30,7 @@ class Search:
         kids: The KID of each step; NaN for those that were skipped.
         seconds: How long it took; NaN where that was not recorded.
         cost: What else was recorded of its cost.
+        kept: Whether it lies in a folder, or is published, where commands find it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Search:
     kids: tuple[float, ...]
     seconds: float
     cost: Mapping[str, int]
+    kept: bool = True
 
     @property
     def seed(self) -> int:

@@ -49,9 +49,10 @@ def _all_commands(facts: Facts) -> list[str]:
     codes = [search.config for search in facts.searches if "python:" in str(vars(search.config))]
     folders = sorted({config.directory for config in codes})
     commands = dict.fromkeys(line for search in facts.searches for line in _commands(search))
-    sample = shlex.join(["samplerzoo", "sample", facts.searches[0].name, "--n", "64"])
-    changes = [f"cd {shlex.quote(folder)}" for folder in folders]
-    return [*changes, *commands, sample, *([facts.command] if facts.command else [])]
+    lines = [*(f"cd {shlex.quote(folder)}" for folder in folders), *commands]
+    if facts.searches[0].kept:
+        lines.append(shlex.join(["samplerzoo", "sample", facts.searches[0].name, "--n", "64"]))
+    return [*lines, facts.command] if facts.command else lines
 
 
 def search_command(config: Config, out: str) -> str:
@@ -79,7 +80,9 @@ def _toml(value: Any) -> str:
 def _commands(search: Search) -> list[str]:
     if search.name.startswith("hf:"):
         return [shlex.join(["samplerzoo", "pull", search.name.removeprefix("hf:"), "--out", "RUN"])]
-    return [search_command(search.config, search.name)]
+    if any(str(value).startswith("object:") for value in vars(search.config).values()):
+        return [f"# {search.name} was searched in Python, with objects that no name leads to"]
+    return [search_command(search.config, search.name if search.kept else "RUN")]
 
 
 def _versions(facts: Facts) -> list[tuple[str, str]]:

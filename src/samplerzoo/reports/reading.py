@@ -3,15 +3,16 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+from ..core.families import STRIDES
 from ..core.table import StepTable
 from ..files import digest
-from ..runs.evaluation import load_evaluation
-from ..runs.rows import Row, read_row
+from ..runs.rows import Row, Scores, read_row
+from ..runs.run import Run
+from ..runs.samplers import FAMILY, RUN
 from ..runs.spec import Config
-from ..runs.store import load_result, resuming
+from ..runs.store import resuming
 
 # What all runs of a report have in common.
 _ALIKE = ("model", "label", "guidance", "dtype", "data", "split", "crop")
@@ -34,12 +35,16 @@ _APART = {
 }
 
 
-def finished(name: str, folder: Path) -> dict[str, Any]:
-    """A run's result. Raises ValueError where the run is not finished."""
-    result = load_result(folder)
-    if result is None:
-        raise ValueError(f"{name} is not finished; `{resuming(folder)}` finishes it.")
-    return result
+def finished(name: str, run: Run) -> dict[str, Any]:
+    """Return a run's result.
+
+    Raises:
+        ValueError: The run is not finished.
+    """
+    if run.result is None:
+        remedy = f"; `{resuming(run.path)}` finishes it" if run.path else ""
+        raise ValueError(f"{name} is not finished{remedy}.")
+    return run.result
 
 
 def recorded(name: str, result: Mapping[str, Any]) -> tuple[float, dict[str, int]]:
@@ -108,34 +113,48 @@ def run_rows(name: str, sampler: str, result: Mapping[str, Any]) -> list[Row]:
 
 
 def evaluation_rows(
-    folder: Path, runs: Mapping[str, tuple[str, StepTable]], config: Config
+    where: str, scores: Scores, runs: Mapping[str, tuple[str, StepTable]], config: Config
 ) -> list[Row]:
-    """The rows of an evaluation's folder; `runs` are the sampler and the table of each run.
+    """Take the rows of an evaluation, under the names that the runs have in the report.
 
-    A run is known by the SHA-256 of its table, wherever its folder lay. Raises ValueError for
-    scores of another model or other data than the configuration's, or of a search that is none of
-    the runs.
+    A run is known by the SHA-256 of its table, wherever its folder lay.
+
+    Args:
+        where: What the evaluation is called.
+        scores: Its scores.
+        runs: The sampler's name and the table of each run.
+        config: The configuration of one of the runs.
+
+    Raises:
+        ValueError: They are scores of another model or other data than the runs', or of a search
+            that is none of the runs.
     """
-    evaluation = load_evaluation(folder)
-    depends_on, hashes = evaluation.about["depends_on"], evaluation.samplers
+    depends_on = scores.about["depends_on"]
     for part in ("model", "data"):
         own = config.hashes.get(part)
         if own and depends_on.get(part, own) != own:
             raise ValueError(
-                f"{folder} holds scores of another {part} than the runs'; leave it out."
+                f"{where} holds scores of another {part} than the runs'; leave it out."
             )
     tables = {digest(table): name for name, (_, table) in runs.items()}
     found = []
-    for row in evaluation.rows.values():
-        known = [k for k in hashes if k.rpartition(" ")[0] == row.sampler]
-        run = next((tables[hashes[k]] for k in known if hashes[k] in tables), None)
-        if run is None and not _is_family(row.sampler):
+    for row in scores.rows:
+        table = scores.samplers.get(row.key, "")
+        run = tables.get(table)
+        if run is None and not _is_other(row, scores.kinds):
             raise ValueError(
-                f"{folder} has scores of {row.sampler} at NFE {row.nfe}, which is none of the runs "
+                f"{where} has scores of {row.sampler} at NFE {row.nfe}, which is none of the runs "
                 "given, or was searched again since; give its folder too."
             )
         found.append(replace(row, sampler=runs[run][0], run=run) if run else row)
     return found
+
+
+def _is_other(row: Row, kinds: Mapping[str, str]) -> bool:
+    """Whether a scored sampler is no run's; of old folders, its name tells."""
+    stride = row.sampler.partition(":")[0].rpartition("-")[2]
+    kind = kinds.get(row.key, FAMILY if stride in STRIDES else RUN)
+    return kind != RUN
 
 
 def one_n(rows: Iterable[Row], runs: Iterable[str]) -> tuple[list[Row], int]:
@@ -159,8 +178,3 @@ def one_n(rows: Iterable[Row], runs: Iterable[str]) -> tuple[list[Row], int]:
             "can be given too."
         )
     return list(merged.values()), sum(row.n != n for row in rows)
-
-
-def _is_family(name: str) -> bool:
-    """Whether a scored name is a family with its stride, as `samplerzoo evaluate` writes it."""
-    return name.partition(":")[0].rpartition("-")[2] in ("linear", "quadratic")

@@ -2,39 +2,57 @@
 
 import html
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..files import write
 from ..metrics import Interval
+from ..runs.errors import RunError
+from ..runs.evaluation import is_evaluation, load_evaluation
+from ..runs.rows import Scores
+from ..runs.run import Run, load_run
+from ..runs.samplers import listed
+from ..wording import phrase
 from .comparison import Comparison
 from .facts import Facts
+from .gather import gather
 from .page import page
 from .standing import Scored, Standing, Standings, standings
 from .verdict import judge
 
+Given: TypeAlias = str | Path | Run | Scores
+
 
 @dataclass(frozen=True)
 class Report:
-    """A report; a notebook shows its page.
+    """Hold a report: a page, and what it says. A notebook shows the page.
 
-    Attributes:
+    Args:
         html: The page, which needs nothing else.
         headline: Which sampler is best.
         sentences: What qualifies that.
         answer: The numbers it rests on, as JSON holds them.
+        path: Where the page was written, if it was.
     """
 
     html: str
     headline: str
     sentences: tuple[str, ...]
     answer: Mapping[str, Any]
+    path: Path | None = None
 
     @classmethod
     def of(cls, facts: Facts) -> "Report":
         """Make the report of some facts.
+
+        Args:
+            facts: What the report is made of.
+
+        Returns:
+            The report.
 
         Raises:
             ValueError: No score can be compared.
@@ -46,18 +64,123 @@ class Report:
         numbers = _answer(facts, scores, order)
         return cls(text, verdict.headline, verdict.sentences, numbers)
 
-    def save(self, path: str | Path) -> None:
-        """Write the page to a file."""
+    def save(self, path: str | Path) -> "Report":
+        """Write the page to a file.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The report, which knows its path.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
         write(Path(path), self.html.encode(errors="replace"))
+        return replace(self, path=Path(path))
 
     def json(self) -> str:
-        """Write what the report says as one JSON object."""
-        said = {"headline": self.headline, "sentences": list(self.sentences)}
-        return json.dumps({**said, **self.answer}, indent=2)
+        """Write what the report says as one JSON object.
+
+        Returns:
+            The text of the object.
+        """
+        said = {"headline": self.headline, "sentences": list(self.sentences), **self.answer}
+        where = None if self.path is None else str(self.path)
+        return json.dumps({"report": where, **said}, indent=2)
 
     def _repr_html_(self) -> str:
         style = "width:100%;height:800px;border:0"
         return f'<iframe srcdoc="{html.escape(self.html)}" style="{style}"></iframe>'
+
+
+def report(
+    runs: Given | Sequence[Given],
+    *,
+    out: str | Path | None = None,
+    progress: bool = True,
+) -> Report:
+    """Compare the samplers of finished runs on one page.
+
+    It says which sampler is best and whether that holds in features that no search saw. The same
+    as the command `samplerzoo report`.
+
+    Args:
+        runs: One or several of: a run, its folder, `hf:owner/name`; and, among them, the scores
+            that `evaluate` returned or the folder that keeps them, which are added.
+        out: A file for the page; `"auto"` chooses report.html in the run's folder, or in the
+            current one where there are several. None writes none.
+        progress: Whether a bar is shown on stderr.
+
+    Returns:
+        The report: its page, and what it says in words and numbers.
+
+    Raises:
+        ValueError: There is no run among them, one is not finished, or they cannot be compared.
+        ConnectionError: Something cannot be fetched from the Hub.
+        RunError: The page cannot be written.
+    """
+    given = listed(runs)
+    searches, evaluations = _sorted(given)
+    if not searches:
+        raise ValueError("A report needs the folder of a run; evaluations only add scores to it.")
+    path = _target(_home(given, searches) / "report.html" if out == "auto" else out)
+    command = _command(searches, evaluations, path)
+    made = Report.of(gather(searches, evaluations, command, progress))
+    if path is None:
+        return made
+    try:
+        return made.save(path)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {phrase(error)}.") from error
+
+
+def _sorted(given: Sequence[Given]) -> tuple[dict[str, Run], dict[str, Scores]]:
+    """The runs and the evaluations, by what they are called."""
+    runs: dict[str, Run] = {}
+    evaluations: dict[str, Scores] = {}
+    for number, one in enumerate(given, 1):
+        if isinstance(one, str | Path):
+            name = str(one).rstrip("/")
+            if is_evaluation(Path(name)):
+                evaluations[name] = load_evaluation(Path(name)).scores
+            else:
+                runs[name] = load_run(name)
+        elif isinstance(one, Scores):
+            evaluations[f"scores {number}"] = one
+        else:
+            runs[str(one.path or f"run {number}")] = one
+    return runs, evaluations
+
+
+def _home(given: Sequence[Given], runs: Mapping[str, Run]) -> Path:
+    """The folder of the only run, if it is one of this user; else the current folder."""
+    typed = {str(one).rstrip("/") for one in given if isinstance(one, str | Path)}
+    (name, run), *others = runs.items()
+    own = name in typed or run.config.allow_code
+    return Path(name) if own and not others and Path(name).is_dir() else Path()
+
+
+def _target(out: str | Path | None) -> Path | None:
+    """Where the page is written; refused before the work where it cannot be."""
+    if out is None:
+        return None
+    path = Path(out)
+    if path.is_dir():
+        raise ValueError(f"--out {path} is a folder; give a file.")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise ValueError(f"--out is {str(path)!r}, but there is no folder {folder}.")
+    return path
+
+
+def _command(runs: Mapping[str, Run], evaluations: Mapping[str, Scores], path: Path | None) -> str:
+    """What makes the report again; nothing does of what is in memory alone."""
+    if not all(run.path for run in runs.values()):
+        return ""
+    folders = [name for name in evaluations if is_evaluation(Path(name))]
+    out = [] if path is None else ["--out", str(path)]
+    return shlex.join(["samplerzoo", "report", *runs, *folders, *out])
 
 
 def _answer(facts: Facts, scores: Comparison, order: Standings) -> dict[str, Any]:

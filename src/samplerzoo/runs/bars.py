@@ -1,9 +1,30 @@
-"""Progress bars on stderr."""
+"""Progress on stderr: a bar on a terminal, elsewhere a line now and then."""
 
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 from tqdm import tqdm
+
+_LINE = (
+    "{desc}: {percentage:.0f}%, {n_fmt} of {total_fmt}, {elapsed} gone, {remaining} left{postfix}"
+)
+
+
+class _Lines:
+    """A stream that is no terminal: each state of a bar is a line of its own."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write a state; what only moves a terminal's cursor is left out."""
+        if line := text.strip():
+            self._stream.write(f"{line}\n")
+
+    def flush(self) -> None:
+        """Write what is held back."""
+        self._stream.flush()
 
 
 def note(text: str) -> None:
@@ -11,7 +32,9 @@ def note(text: str) -> None:
     tqdm.write(text, file=sys.stderr)
 
 
-def progress_bar(work: Iterable | int, label: str, shown: bool, done: int = 0) -> tqdm:
+def progress_bar(
+    work: Iterable | int, label: str, shown: bool, done: int = 0, brief: bool = False
+) -> tqdm:
     """Make a progress bar on stderr; where that is no terminal, a line now and then.
 
     Args:
@@ -19,12 +42,18 @@ def progress_bar(work: Iterable | int, label: str, shown: bool, done: int = 0) -
         label: What stands before the bar.
         shown: Whether there is one at all.
         done: How many of the steps are done already.
+        brief: Whether it is shown after a second only, and not any more at the end.
     """
+    terminal = sys.stderr.isatty()
     return tqdm(
         None if isinstance(work, int) else work,
         total=work if isinstance(work, int) else None,
         desc=label,
         initial=done,
         disable=not shown,
-        mininterval=0.1 if sys.stderr.isatty() else 5,
+        delay=1 if brief else 0,
+        leave=not brief,
+        mininterval=0.1 if terminal else 5,
+        file=sys.stderr if terminal else _Lines(sys.stderr),
+        bar_format=None if terminal else _LINE,
     )

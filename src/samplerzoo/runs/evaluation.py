@@ -16,6 +16,7 @@ from typing import Any
 from ..files import write
 from ..references import same
 from .rows import Row, Scores, read_row
+from .store import is_leftover, remove_leftovers
 
 ABOUT, ROWS = "evaluation.json", "rows.jsonl"
 
@@ -28,12 +29,14 @@ class Evaluation:
         folder: Where the rows are kept, or None.
         about: What they depend on; under `depends_on`, hashes and options that may not change.
         samplers: The SHA-256 of each sampler's table by its name and NFE, as in "ddim-linear 10".
+        kinds: What each sampler is: `run`, `family` or `object`; of some, that may not be known.
         rows: The rows by what tells each from the others.
     """
 
     folder: Path | None
     about: dict[str, Any]
     samplers: dict[str, str]
+    kinds: dict[str, str]
     rows: dict[tuple[str, int, str, int], Row]
 
     def has(self, sampler: str, nfe: int, seed: int, columns: Mapping[str, Iterable[str]]) -> bool:
@@ -54,19 +57,25 @@ class Evaluation:
                 file.flush()
                 os.fsync(file.fileno())
 
+    @property
+    def scores(self) -> Scores:
+        """All rows as scores."""
+        rows = list(self.rows.values())
+        return Scores(rows, self.about, samplers=self.samplers, kinds=self.kinds)
+
     def finish(self) -> None:
         """Write what the folder holds as JSON, CSV and Markdown."""
         if self.folder is not None:
             self.save()
-            scores = Scores(list(self.rows.values()))
-            scores.save(self.folder / "scores.csv")
-            scores.save(self.folder / "scores.md")
+            self.scores.save(self.folder / "scores.csv")
+            self.scores.save(self.folder / "scores.md")
 
     def save(self) -> None:
         """Write evaluation.json with all rows."""
         content = {
             "about": self.about,
             "samplers": self.samplers,
+            "kinds": self.kinds,
             "rows": [row.record for row in self.rows.values()],
         }
         assert self.folder is not None
@@ -79,7 +88,10 @@ def is_evaluation(folder: Path) -> bool:
 
 
 def open_evaluation(
-    folder: Path | None, about: dict[str, Any], samplers: Mapping[str, str]
+    folder: Path | None,
+    about: dict[str, Any],
+    samplers: Mapping[str, str],
+    kinds: Mapping[str, str],
 ) -> Evaluation:
     """Begin an evaluation, or continue what a folder holds of it.
 
@@ -87,6 +99,7 @@ def open_evaluation(
         folder: An empty folder or that of an evaluation; None keeps everything in memory.
         about: What the rows to come depend on, as `Evaluation.about`.
         samplers: The samplers to come, as `Evaluation.samplers`.
+        kinds: What they are, as `Evaluation.kinds`.
 
     Returns:
         The evaluation with the rows that are there.
@@ -95,7 +108,7 @@ def open_evaluation(
         ValueError: The folder's rows depend on something else, are damaged, or it holds other
             files.
     """
-    found = Evaluation(folder, about, dict(samplers), {})
+    found = Evaluation(folder, about, dict(samplers), dict(kinds), {})
     if folder is None:
         return found
     if is_evaluation(folder):
@@ -105,12 +118,12 @@ def open_evaluation(
         # What rows depend on that are not asked for now: they may be asked for again.
         depends = before.about["depends_on"] | about["depends_on"]
         found.samplers = before.samplers | found.samplers
+        found.kinds = before.kinds | found.kinds
         found.about = {**about, "depends_on": depends}
         found.rows = before.rows
-    elif any(not path.name.endswith(".tmp") for path in folder.iterdir()):
+    elif any(not is_leftover(path) for path in folder.iterdir()):
         raise ValueError(f"{folder} is not empty and holds no evaluation; give a new folder.")
-    for left in folder.glob(".*.tmp"):  # of a process that was killed
-        left.unlink()
+    remove_leftovers(folder)
     found.save()
     write(folder / ROWS, "".join(map(_line, found.rows.values())).encode())  # no torn line stays
     return found
@@ -128,6 +141,7 @@ def load_evaluation(folder: Path) -> Evaluation:
         about = dict(content["about"])
         about["depends_on"] = dict(about["depends_on"])
         samplers = {str(name): str(value) for name, value in dict(content["samplers"]).items()}
+        kinds = {str(name): str(kind) for name, kind in dict(content.get("kinds", {})).items()}
         given = list(content["rows"])
     except OSError as error:
         raise ValueError(f"{folder} holds no evaluation: {path.name} cannot be read.") from error
@@ -138,7 +152,7 @@ def load_evaluation(folder: Path) -> Evaluation:
         _merge(rows, read_row(row, str(path)))
     for row in _lines(folder / ROWS):
         _merge(rows, read_row(row, str(folder / ROWS)))
-    return Evaluation(folder, about, samplers, rows)
+    return Evaluation(folder, about, samplers, kinds, rows)
 
 
 def _lines(path: Path) -> Iterable[Any]:

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -10,7 +11,6 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
-from tqdm import tqdm
 
 from ..backbones import Rounded
 from ..core.families import AbstractFamily
@@ -33,6 +33,7 @@ from ..references import (
 )
 from ..registry import GROUPS, entries
 from ..wording import phrase, sentence
+from .bars import progress_bar
 from .names import (
     HUB,
     PATH,
@@ -289,6 +290,15 @@ def load_metric(given: str | Metric, *, allow_code: bool = True) -> Metric:
     return found
 
 
+def better_sides() -> dict[str, str]:
+    """Tell which side of each column is better, of all metrics that are installed and load."""
+    found: dict[str, str] = {}
+    for name in entries("metrics"):
+        with suppress(ValueError):
+            found |= load_metric(name).better
+    return found
+
+
 def load_features(
     given: str | Extractor, shape: Shape, rounding: bool = False, *, allow_code: bool = True
 ) -> AbstractExtractor:
@@ -424,8 +434,7 @@ def load_references(
     total = sum(len(images) for images in (data, held_out) if isinstance(images, Images))
     found = {}
     for name, phi in features.items():
-        label = f"features {name}"
-        with tqdm(total=total, desc=label, delay=1, leave=False, disable=not progress) as bar:
+        with progress_bar(total, f"features {name}", progress, brief=True) as bar:
             found[name] = reference(name, phi, data, held_out, bar.update)
     return found
 
@@ -456,9 +465,20 @@ def kept(data: Data, features: Extractors, progress: bool) -> list[dict[str, Any
     return rows
 
 
-def first_images(data: Data, number: int) -> Float[np.ndarray, "number ..."] | None:
-    """Return the first images of a data set; None where it has no images."""
-    return data[:number] if isinstance(data, Images) else None
+def random_images(data: Data, number: int) -> Float[np.ndarray, "n ..."] | None:
+    """Choose images of a data set at random, the same ones every time.
+
+    Args:
+        data: The data, which may lie in the order of their classes.
+        number: How many; fewer where the data have fewer.
+
+    Returns:
+        The images; None where the data have none.
+    """
+    if not isinstance(data, Images):
+        return None
+    chosen = np.random.default_rng(0).permutation(len(data))[:number]
+    return np.concatenate([data[int(index) : int(index) + 1] for index in chosen])
 
 
 def hashes(

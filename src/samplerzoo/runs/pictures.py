@@ -1,12 +1,19 @@
 """Pictures of a run as PNG: samples side by side, and the search's curve."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from warnings import catch_warnings, filterwarnings
 
+import matplotlib
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+SHORT = 20  # steps of a search up to which each is a point of its curve
 
 
 def tile(images: Float[np.ndarray, "N H W C"], columns: int) -> np.ndarray:
@@ -34,11 +41,14 @@ def is_image(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 and shape[-1] in (1, 3)
 
 
-def draw_grid(images: Float[np.ndarray, "N H W C"]) -> bytes:
+def draw_grid(
+    images: Float[np.ndarray, "N H W C"], about: Mapping[str, str] | None = None
+) -> bytes:
     """Draw many samples as one picture, about as wide as high, small images enlarged.
 
     Args:
         images: Samples in [-1, 1], of one channel or three.
+        about: What they are of, which the file says where programs show what a file says of itself.
 
     Returns:
         A PNG file.
@@ -46,62 +56,99 @@ def draw_grid(images: Float[np.ndarray, "N H W C"]) -> bytes:
     grid = tile(images, columns=int(np.ceil(np.sqrt(len(images)))))
     scale = max(1, 32 // images.shape[1])
     grid = grid.repeat(scale, 0).repeat(scale, 1)
+    said = PngInfo()
+    for key, text in (about or {}).items():
+        said.add_itxt(key, text)
     buffer = io.BytesIO()
-    Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid).save(buffer, "PNG")
+    shown = Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid)
+    shown.save(buffer, "PNG", pnginfo=said)
     return buffer.getvalue()
 
 
-def draw_strips(samples: Mapping[str, Float[np.ndarray, "N ..."]]) -> bytes:
+def draw_strips(
+    samples: Mapping[str, Float[np.ndarray, "N ..."]],
+    title: str = "",
+    captions: Mapping[str, str] | None = None,
+) -> bytes:
     """Draw a strip of samples for each sampler, below one another.
 
     Args:
         samples: Samples by the sampler's name, the same noise in each column. What is not an image
             is drawn as points of its first and its last number.
+        title: What all of them are of, such as the model, K, n and the seed.
+        captions: What stands behind a sampler's name, such as its score.
 
     Returns:
         A PNG file.
     """
-    figure = Figure(figsize=(11, 0.2 + 1.35 * len(samples)), layout="constrained")
-    axes = figure.subplots(len(samples), squeeze=False)[:, 0]
-    for axis, (name, values) in zip(axes, samples.items(), strict=True):
-        axis.set_title(name, loc="left", fontsize=10)
-        if is_image(values.shape[1:]):
-            axis.imshow(tile(values, max(1, len(values) // 2)), cmap="gray", vmin=0, vmax=255)
-            axis.set_axis_off()
-        else:
-            flat = values.reshape(len(values), -1)
-            axis.plot(flat[:, 0], flat[:, -1], ".")
-    return _png(figure)
+    with _plain_text():
+        figure = Figure(figsize=(11, 0.2 + 0.3 * bool(title) + 1.35 * len(samples)))
+        figure.set_layout_engine("constrained")
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+        axes = figure.subplots(len(samples), squeeze=False)[:, 0]
+        for axis, (name, values) in zip(axes, samples.items(), strict=True):
+            caption = (captions or {}).get(name)
+            axis.set_title(f"{name}: {caption}" if caption else name, loc="left", fontsize=10)
+            if is_image(values.shape[1:]):
+                axis.imshow(tile(values, max(1, len(values) // 2)), cmap="gray", vmin=0, vmax=255)
+                axis.set_axis_off()
+            else:
+                flat = values.reshape(len(values), -1)
+                axis.plot(flat[:, 0], flat[:, -1], ".")
+        return _png(figure, title)
 
 
-def draw_curve(kids: Sequence[float]) -> bytes:
+def draw_curve(kids: Sequence[float], title: str = "") -> bytes:
     """Draw the KID of every step's batch with its running mean; skipped steps are gaps.
+
+    Of a short search each step is a point, and there is no mean.
 
     Args:
         kids: The KID of each step, NaN of a skipped one.
+        title: What was searched.
 
     Returns:
         A PNG file.
     """
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axis = figure.subplots()
-    steps = np.arange(1, len(kids) + 1)
-    window = max(1, len(kids) // 20)
+    with _plain_text():
+        figure = Figure(figsize=(7, 4), layout="constrained")
+        axis = figure.subplots()
+        axis.set_title(title, loc="left", fontsize=10)
+        steps = np.arange(1, len(kids) + 1)
+        if len(kids) > SHORT:
+            window = len(kids) // 20
+            axis.plot(steps, kids, color="0.8", label="batch")
+            mean = np.convolve(kids, np.ones(window) / window, "valid")
+            axis.plot(steps[window - 1 :], mean, color="C0", label=f"mean of {window}")
+            axis.set_yscale("symlog", linthresh=_bend(kids, window))
+        else:
+            axis.plot(steps, kids, color="C0", marker="o", label="batch")
+            axis.set_xlim(0.5, max(1, len(kids)) + 0.5)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axis.axhline(0, color="0.5", linewidth=0.8)
+        axis.set_xlabel("step")
+        axis.set_ylabel("KID in the searched features")
+        axis.legend()
+        return _png(figure, title)
+
+
+def _bend(kids: Sequence[float], window: int) -> float:
+    """Where the axis of KID bends: beyond the noise of a search's last steps."""
     last = np.asarray(kids, np.float64)[-window * 4 :]
-    spread = np.std(last[np.isfinite(last)]) if np.any(np.isfinite(last)) else 0
-    axis.plot(steps, kids, color="0.8", label="batch")
-    if len(kids):
-        mean = np.convolve(kids, np.ones(window) / window, "valid")
-        axis.plot(steps[window - 1 :], mean, color="C0", label=f"mean of {window}")
-    axis.set_yscale("symlog", linthresh=max(1e-12, 3 * spread))
-    axis.axhline(0, color="0.5", linewidth=0.8)
-    axis.set_xlabel("step")
-    axis.set_ylabel("KID in the searched features")
-    axis.legend()
-    return _png(figure)
+    finite = last[np.isfinite(last)]
+    return max(1e-12, 3 * float(np.std(finite))) if len(finite) else 1e-12
 
 
-def _png(figure: Figure) -> bytes:
+@contextmanager
+def _plain_text() -> Iterator[None]:
+    """Names are text, not formulas, and characters without a glyph are boxes."""
+    with matplotlib.rc_context({"text.parse_math": False}), catch_warnings():
+        filterwarnings("ignore", message=r"Glyph .* missing from", category=UserWarning)
+        yield
+
+
+def _png(figure: Figure, title: str) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
+    figure.savefig(buffer, format="png", dpi=120, metadata={"Title": title} if title else None)
     return buffer.getvalue()

@@ -45,6 +45,11 @@ class Row:
         return self.sampler, self.nfe, self.features, self.seed
 
     @property
+    def key(self) -> str:
+        """The sampler's name and NFE, as an evaluation keeps what it knows of samplers."""
+        return f"{self.sampler} {self.nfe}"
+
+    @property
     def record(self) -> dict[str, Any]:
         """The row as files hold it: one flat dict."""
         first = {"sampler": self.sampler, "nfe": self.nfe, "features": self.features}
@@ -119,33 +124,37 @@ def _over_searches(scores: Mapping[tuple, float]) -> Interval:
 
 @dataclass(frozen=True)
 class Scores:
-    """The scores of samplers that were compared on one model: rows, and tables of them.
+    """Hold the scores of samplers that were compared on one model, and make tables of them.
 
     `print(scores)` shows the table; a notebook shows it as HTML.
 
-    Attributes:
+    Args:
         rows: One for each sampler, feature space and seed.
         about: What all of them depend on, as JSON holds it: names, hashes.
         roles: What a feature space is in a search, such as "searched", to stand beside its name.
+        samplers: The SHA-256 of each sampler's table by its name and NFE, as in "ddim-linear 10".
+        kinds: Whether each sampler is a run's, a family's of a name, or was given as an object.
     """
 
     rows: Sequence[Row]
     about: Mapping[str, Any] = field(default_factory=dict)
     roles: Mapping[str, str] = field(default_factory=dict)
+    samplers: Mapping[str, str] = field(default_factory=dict)
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        """The rows as flat dicts, such as pandas makes a frame of."""
+        """Return the rows as flat dicts, such as pandas makes a frame of."""
         return [row.record for row in self.rows]
 
     @property
     def columns(self) -> list[str]:
-        """The metrics' columns of all rows, in the order in which they first come."""
+        """Return the metrics' columns of all rows, in the order in which they first come."""
         return list(dict.fromkeys(name for row in self.rows for name in row.scores))
 
     @property
     def summary(self) -> Summary:
-        """The mean and the 95% interval of every column by sampler, NFE and feature space."""
+        """Compute every column's mean and 95% interval, by sampler, NFE and feature space."""
         return summarise(self.rows)
 
     def table(
@@ -159,6 +168,9 @@ class Scores:
         Args:
             columns: The metrics' columns that are shown. None shows all that are not errors.
             head: Writes the name of a column.
+
+        Returns:
+            The table, to be written as text, Markdown or HTML.
         """
         summary = self.summary
         shown = [name for name in columns or self.columns if not name.endswith(ERROR)]
@@ -186,19 +198,34 @@ class Scores:
         Args:
             width: Characters in a line; a wider table is folded, one block a feature space.
             columns: The metrics' columns that are shown. None shows all.
+
+        Returns:
+            Lines of text.
         """
         return self.table(columns).text(width)
 
     def markdown(self) -> str:
-        """Write the table as Markdown."""
+        """Write the table as Markdown.
+
+        Returns:
+            Lines of text.
+        """
         return self.table(head=str).markdown()
 
     def csv(self) -> str:
-        """Write every row as it is, with all digits; empty where a metric does not apply."""
+        """Write every row as it is, with all digits; empty where a metric does not apply.
+
+        Returns:
+            Lines of text, the first of which names the columns.
+        """
         return csv_text(self.records, [*NAMES, *self.columns, *COUNTS])
 
     def json(self) -> str:
-        """Write one JSON object: what all rows depend on, and the rows."""
+        """Write one JSON object: what all rows depend on, and the rows.
+
+        Returns:
+            The text of the object.
+        """
         return json.dumps({**self.about, "rows": self.records}, indent=2)
 
     def save(self, path: str | Path) -> None:

@@ -16,6 +16,9 @@ from ..core.table import StepTable
 from ..features import apply, as_extractor
 from ..metrics import FeatureSet, Metric, check_widths
 from ..metrics.builtin import fd, kid, precision_recall
+from ..wording import phrase
+from .errors import RunError
+from .rows import Row
 
 METRICS: dict[str, Metric] = {"fd": fd, "kid": kid, "precision-recall": precision_recall}
 
@@ -55,6 +58,43 @@ def score(
 def feature_set(phi: Callable[[Array], Array], features: Float[np.ndarray, "N d"]) -> FeatureSet:
     """Features with the head of the classifier that they come from, if it has one."""
     return FeatureSet(features, head=as_extractor(phi).classifier())
+
+
+def score_rows(
+    name: str,
+    table: StepTable,
+    model: DiffusionModel,
+    features: Extractors,
+    references: Mapping[str, FeatureSet],
+    *,
+    n: int,
+    seed: int,
+    **options: Any,
+) -> tuple[list[Row], Float[np.ndarray, "show ..."]]:
+    """Score a sampler as `score` does.
+
+    Args:
+        name: What the sampler is called.
+        table: The sampler.
+        model: The model.
+        features: The extractors by name.
+        references: The features of the data by the extractor's name.
+        n: Samples that are scored.
+        seed: Their seed.
+        **options: More options of `score`.
+
+    Returns:
+        A row for each feature space, and the samples to show.
+
+    Raises:
+        RunError: The scores are not finite.
+    """
+    try:
+        scores, shown = score(table, model, features, references, n=n, seed=seed, **options)
+    except ValueError as error:
+        raise RunError(f"{name} cannot be scored: {phrase(error)}.") from error
+    nfe = table.nfe * model.passes
+    return [Row(name, nfe, space, n, seed, own) for space, own in scores.items()], shown
 
 
 def compare(

@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -31,9 +31,8 @@ from ..core.optimise import (
     skipped,
     start,
 )
-from ..core.table import StepTable
 from ..files import write
-from ..wording import phrase, sentence
+from ..wording import phrase, printable, sentence
 from .bars import note, progress_bar
 from .errors import RunError
 from .interruptions import stop_if_asked
@@ -41,8 +40,9 @@ from .names import label_of
 from .parts import Extractor, GivenData
 from .pictures import draw_curve, draw_strips
 from .processes import Crew
+from .rows import Row
 from .run import PICTURES, SAMPLER, Found, Run, kids, save_run_sampler
-from .scores import baselines, score
+from .scores import baselines, score_rows
 from .setup import SHOWN, Setup, changed_versions, check_hashes, configure, load_setup
 from .spec import Config
 from .store import (
@@ -398,10 +398,22 @@ class _Search:
         tables = {label_of(config.family): searched.table}
         for name, family in baselines(config.steps).items():
             tables[name] = make_table(family, setup.model.schedule)
-        rows, shown = [], {}
+        rows: list[Row] = []
+        shown = {}
         with progress_bar(tables.items(), "evaluate", self.progress) as bar:
             for name, table in bar:
-                found, shown[name] = self._score_one(name, table)
+                found, shown[name] = score_rows(
+                    name,
+                    table,
+                    setup.model,
+                    setup.features,
+                    setup.references,
+                    n=config.n,
+                    seed=config.seed,
+                    show=SHOWN,
+                    mesh=all_devices(),
+                    advance=stop_if_asked,
+                )
                 rows += found
         if setup.shown is not None:
             shown["data"] = setup.shown
@@ -410,7 +422,7 @@ class _Search:
             "nfe": config.steps * setup.model.passes,
             "search_features": config.features,
             "report_features": config.report_features,
-            "rows": rows,
+            "rows": [row.record for row in rows],
             "skipped_steps": skipped(searched.state),
             "search_seconds": round(sum(line["seconds"] for line in self.log), 1),
             "cost": {
@@ -423,34 +435,24 @@ class _Search:
             "run": None if self.folder is None else str(self.folder),
             "pictures": list(PICTURES),
         }
-        drawn = (draw_strips(shown), draw_curve(kids(self.log)))
-        return result, dict(zip(PICTURES, drawn, strict=True))
+        return result, dict(zip(PICTURES, self._draw(shown, rows), strict=True))
 
-    def _score_one(
-        self, name: str, table: StepTable
-    ) -> tuple[list[dict[str, Any]], Float[np.ndarray, "n ..."]]:
-        """A sampler's scores, a row for each feature space, and the samples to show."""
-        config, setup = self.config, self.setup
-        try:
-            scores, samples = score(
-                table,
-                setup.model,
-                setup.features,
-                setup.references,
-                n=config.n,
-                seed=config.seed,
-                show=SHOWN,
-                mesh=all_devices(),
-                advance=stop_if_asked,
-            )
-        except ValueError as error:
-            raise RunError(f"{name} cannot be scored: {phrase(error)}.") from error
-        first = {"sampler": name, "nfe": table.nfe * setup.model.passes}
-        last = {"n": config.n, "seed": config.seed}
-        rows = [
-            {**first, "features": features, **values, **last} for features, values in scores.items()
-        ]
-        return rows, samples
+    def _draw(
+        self, shown: Mapping[str, Float[np.ndarray, "n ..."]], rows: Sequence[Row]
+    ) -> tuple[bytes, bytes]:
+        """The pictures: samples with their scores in the report's features, and the curve."""
+        config, space = self.config, self.config.report_features
+        nfe = config.steps * self.setup.model.passes
+        model, family = label_of(config.model), label_of(config.family)
+        scores = {row.sampler: row.scores for row in rows if row.features == space}
+        captions = {name: f"FD {own['fd']:.2f}" for name, own in scores.items() if "fd" in own}
+        title = f"{model}, K = {nfe}, n = {config.n:,}, seed {config.seed}, FD in {label_of(space)}"
+        strips = draw_strips(shown, printable(title), captions)
+        ends = f"{min(config.iterations, len(self.log)):,} steps of {config.batch:,} samples"
+        return strips, draw_curve(
+            kids(self.log),
+            printable(f"{family} for {model}, K = {nfe}, seed {config.seed}, {ends}"),
+        )
 
     def _end(self, found: Found) -> Run:
         """The run; its last files are written, of which result.json is the very last."""

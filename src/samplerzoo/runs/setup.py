@@ -22,7 +22,6 @@ from ..registry import entries
 from .names import check_known, defaults, label_of, name_of, pinned
 from .parts import (
     Extractor,
-    first_images,
     hashes,
     load_data,
     load_family,
@@ -30,6 +29,7 @@ from .parts import (
     load_kernel,
     load_model,
     load_references,
+    random_images,
 )
 from .spec import DEFAULTS, Config, versions
 
@@ -56,7 +56,7 @@ class Setup(NamedTuple):
         objective: What the search minimises; its features do not round samples to 8 bits.
         features: The extractors of the report, by name.
         references: The features of the data, by the extractor's name.
-        shown: The first images of the data, None where it has no images.
+        shown: Images of the data, chosen at random, None where it has no images.
         hashes: Those of the model, the data and the extractors.
     """
 
@@ -192,7 +192,7 @@ def load_setup(config: Config, objects: Mapping[str, Any], progress: bool) -> Se
     found = hashes(model, data, features, name)
     found |= {part: digest(objects[part]) for part in _HASHED if part in objects}
     return Setup(
-        family, free, model, objective, features, references, first_images(data, SHOWN), found
+        family, free, model, objective, features, references, random_images(data, SHOWN), found
     )
 
 

@@ -1,0 +1,394 @@
+"""Evaluations: samplers, seeds, feature spaces and metrics, all on one model."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from ..core.devices import all_devices
+from ..core.model import DiffusionModel
+from ..files import digest
+from ..metrics import FeatureSet, Metric
+from ..wording import phrase
+from .bars import progress_bar
+from .errors import RunError
+from .evaluation import Evaluation, open_evaluation
+from .interruptions import stop_if_asked
+from .names import defaults, name_of, split as split_names
+from .parts import (
+    Extractor,
+    GivenData,
+    crops,
+    hashes,
+    load_data,
+    load_features,
+    load_metric,
+    load_model,
+    load_references,
+)
+from .rows import Row, Scores
+from .run import Run
+from .samplers import Given, Sampler, listed, named_samplers, sampler_tables
+from .scores import METRICS, lacks, score_rows
+from .setup import add_directory
+from .spec import check_seed
+from .store import locked
+
+T = TypeVar("T")
+Several: TypeAlias = T | Sequence[T] | Mapping[str, T]
+OnRows: TypeAlias = Callable[[Sequence[Row]], Any]
+BASELINES = ("ddpm", "ddim")
+_OPTIONS = {"report_features": "features", "dtype": "model"}  # that stand for others
+_OF_MODEL = {"dtype": "float32", "label": None, "guidance": None}  # where no run says otherwise
+_OF_DATA = {"split": None, "crop": False}
+
+
+def evaluate(
+    samplers: Several[Given],
+    *,
+    steps: int | Sequence[int] = 10,
+    baselines: bool = False,
+    n: int = 10_000,
+    seeds: int | Sequence[int] = 0,
+    model: str | Path | DiffusionModel | Callable[[], DiffusionModel] | None = None,
+    label: int | None = None,
+    guidance: float | None = None,
+    data: GivenData | None = None,
+    split: str | None = None,
+    crop: bool | None = None,
+    held_out: GivenData | None = None,
+    held_out_split: str | None = None,
+    features: str | Extractor | Several[str | Extractor] | None = None,
+    metrics: str | Metric | Several[str | Metric] | None = None,
+    out: str | Path | None = None,
+    progress: bool = True,
+    callback: OnRows | None = None,
+) -> Scores:
+    """Score samplers on one model, with the same number of samples and the same seeds.
+
+    The same options, defaults, checks and results as the command `samplerzoo evaluate`.
+
+    Args:
+        samplers: One sampler, several, or several by name: a run or its folder, `hf:owner/name`, a
+            family's registered name (with both strides; `"ddim-quadratic"` has one and
+            `"ddim-quadratic:eta=0.5"` an option), a family's class, a member of a family, a table.
+        steps: Network evaluations of the families that are given by name or as a class.
+        baselines: Whether DDPM and DDIM are scored too, with both strides, at each number of steps
+            that comes up.
+        n: Samples a score.
+        seeds: Seeds of the samples; of several, tables show the mean and its 95% interval.
+        model: The model, as `search` takes it. [default: that of the runs, or digits]
+        label: The class to sample, of a class-conditional checkpoint.
+        guidance: The weight of classifier-free guidance.
+        data: The data, as `search` takes them. [default: those of the runs, or the model's own]
+        split: Part of the data, of a path.
+        crop: Whether images of a path are cropped to their centre square and resized.
+        held_out: Data that the model was not trained on, for the metric `memorisation`.
+        held_out_split: Part of these.
+        features: Names of feature spaces, separated by commas or as a list, or functions of one
+            sample. [default: those of the runs, or the model's own]
+        metrics: Names of metrics, separated by commas or as a list, or `Metric`s. [default: those
+            of fd, kid and precision-recall that apply]
+        out: A folder that keeps the scores: what is in it is not done again, and more may be added
+            later. None keeps everything in memory.
+        progress: Whether bars are shown on stderr.
+        callback: Called with the rows of each sampler and seed as soon as they are there.
+
+    Returns:
+        The scores: a row for each sampler, feature space and seed.
+
+    Raises:
+        ValueError: An option is not allowed, a part cannot be loaded or does not fit the others,
+            or the folder holds scores that depend on something else.
+        ConnectionError: Something cannot be fetched from the Hub.
+        RunError: A sampler cannot be scored, or the folder cannot be written; the scores in it are
+            whole.
+        InterruptedRunError: It was interrupted; the same evaluation continues in its folder.
+    """
+    if n < 2:
+        raise ValueError(f"n is {n}; it must be at least 2.")
+    if held_out is None and held_out_split is not None:
+        raise ValueError("--held-out-split is a part of --held-out; give this too.")
+    wanted, budgets = _numbers("seeds", seeds, 0), _numbers("steps", steps, 1)
+    for seed in wanted:
+        check_seed(seed)
+    folder = _checked(out)
+    given = named_samplers(samplers)
+    runs = [sampler for sampler in given.values() if isinstance(sampler, Run)]
+    for run in runs:
+        add_directory(run.config)
+    chosen = _choose(
+        runs,
+        {"model": model, "label": label, "guidance": guidance},
+        {"data": data, "split": split, "crop": crop},
+        features,
+    )
+    setup = _load(chosen, held_out, held_out_split, progress)
+    tables = _tables(given, budgets, baselines, setup.model)
+    compared = _load_metrics(metrics, setup, n, progress)
+    setup.about["depends_on"]["n"] = n
+    digests = {f"{name} {nfe}": digest(sampler.table) for (name, nfe), sampler in tables.items()}
+    kinds = {f"{name} {nfe}": sampler.kind for (name, nfe), sampler in tables.items()}
+    _make(folder)
+    with locked(folder, f"the same evaluation continues in {folder}"), _writing(folder):
+        evaluation = open_evaluation(folder, setup.about, digests, kinds)
+        _fill(evaluation, tables, setup, compared, n, wanted, progress, callback)
+        evaluation.finish()
+    places = [
+        (name, nfe, space, seed)
+        for name, nfe in tables
+        for seed in wanted
+        for space in setup.features
+    ]
+    rows = [evaluation.rows[place] for place in places]
+    return Scores(rows, setup.about, samplers=digests, kinds=kinds)
+
+
+def _numbers(name: str, given: int | Sequence[int], least: int) -> list[int]:
+    """Different whole numbers, in their order."""
+    found = list(dict.fromkeys(listed(given)))
+    if not found or min(found) < least:
+        raise ValueError(f"{name} is {given}; give one or more numbers of at least {least}.")
+    return found
+
+
+def _checked(out: str | Path | None) -> Path | None:
+    """The folder, refused before the work where it is a file."""
+    folder = None if out is None else Path(out)
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise ValueError(f"--out {folder} is a file; give a new folder, or an evaluation's.")
+    return folder
+
+
+def _make(folder: Path | None) -> None:
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"--out {folder} cannot be made ({phrase(error)}); give another."
+        ) from error
+
+
+@contextmanager
+def _writing(folder: Path | None) -> Iterator[None]:
+    """Say of a disk that is full, or the like, that nothing is lost."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{folder} cannot be written ({phrase(error)}); the scores in it are whole, and the "
+            "same evaluation continues from them."
+        ) from error
+
+
+def _choose(
+    runs: Sequence[Run],
+    on_model: Mapping[str, Any],
+    on_data: Mapping[str, Any],
+    features: Any,
+) -> dict[str, Any]:
+    """Choose what to compare on: as given, as all runs have it, or as it belongs to the model.
+
+    With another model or other data than the runs', nothing of theirs stays.
+    """
+    chosen = _part("model", on_model, _OF_MODEL, runs, "digits")
+    own = {} if runs else _defaults(chosen["model"])
+    chosen |= _part("data", on_data, _OF_DATA, runs, own.get("data"))
+    chosen["features"] = _spaces(features, runs, own)
+    lacking = [part for part in ("data", "features") if chosen[part] is None]
+    if lacking:
+        raise ValueError(
+            f"The model {_name(chosen['model'])!r} has no default for "
+            f"{' and '.join(f'--{part}' for part in lacking)}; give "
+            f"{'it' if len(lacking) == 1 else 'them'}."
+        )
+    ours = all(run.config.allow_code for run in runs)
+    given = {"model": on_model["model"], "data": on_data["data"], "features": features}
+    chosen["trusted"] = {part: value is not None or ours for part, value in given.items()}
+    return chosen
+
+
+def _part(
+    part: str, given: Mapping[str, Any], plain: Mapping[str, Any], runs: Sequence[Run], default: Any
+) -> dict[str, Any]:
+    """A part and its options: as given, or of the runs; plain ones of another part than theirs."""
+    if given[part] is None and runs:
+        found = {name: _common(runs, name) for name in (part, *plain)}
+    else:
+        found = {part: default, **plain}
+    return found | {name: value for name, value in given.items() if value is not None}
+
+
+def _common(runs: Sequence[Run], name: str) -> Any:
+    """What all runs have in common: an object where they were given one."""
+    values = dict.fromkeys(getattr(run.config, name) for run in runs)
+    if len(values) > 1:
+        raise ValueError(
+            f"The runs differ in {name} ({', '.join(sorted(map(str, values)))}); give "
+            f"--{_OPTIONS.get(name, name)}, or evaluate them apart."
+        )
+    objects = {id(run.objects[name]): run.objects[name] for run in runs if name in run.objects}
+    if len(objects) > 1:
+        raise ValueError(f"The runs differ in {name}; give one, or evaluate them apart.")
+    return next(iter(objects.values() if objects else values))
+
+
+def _defaults(model: Any) -> dict[str, str]:
+    return defaults(model) if isinstance(model, str) else {}
+
+
+def _spaces(given: Any, runs: Sequence[Run], own: Mapping[str, str]) -> dict[str, Any] | None:
+    """The feature spaces by name: as given, of the runs, or the model's own if it has any."""
+    if given is not None:
+        return _named(given)
+    parts = ("features", "report_features")
+    if runs:
+        return {getattr(runs[0].config, part): _common(runs, part) for part in parts}
+    return {own[part]: own[part] for part in parts} if own else None
+
+
+def _named(given: Any) -> dict[str, Any]:
+    """Parts by name: a text is names that are separated by commas, an object has its own."""
+    if isinstance(given, Mapping):
+        return dict(given)
+    if isinstance(given, str):
+        return {name: name for name in split_names(given)}
+    return {_name(part): part for part in listed(given)}
+
+
+def _name(part: Any) -> str:
+    return str(part) if isinstance(part, str | Path) else name_of(part)
+
+
+class _Setup(NamedTuple):
+    """What all samplers are compared on.
+
+    Attributes:
+        about: What the scores depend on, as the evaluation's folder says it.
+        model: The model.
+        features: The extractors by name.
+        references: The features of the data by the extractor's name.
+    """
+
+    about: dict[str, Any]
+    model: DiffusionModel
+    features: dict[str, Extractor]
+    references: dict[str, FeatureSet]
+
+
+def _load(
+    chosen: Mapping[str, Any], held_out: Any, held_out_split: str | None, progress: bool
+) -> _Setup:
+    trusted = chosen["trusted"]
+    on_model = [chosen[name] for name in ("model", *_OF_MODEL)]
+    model = load_model(*on_model, allow_code=trusted["model"])
+    of_samples = (model.shape, model.clip)
+    on_data = (chosen["data"], *of_samples, chosen["split"], chosen["crop"])
+    images = load_data(*on_data, allow_code=trusted["data"])
+    kept_apart = None
+    if held_out is not None:
+        crop = crops(held_out, chosen["crop"])
+        kept_apart = load_data(held_out, *of_samples, held_out_split, crop)
+    features = {
+        name: load_features(given, model.shape, rounding=True, allow_code=trusted["features"])
+        for name, given in chosen["features"].items()
+    }
+    references = load_references(features, images, kept_apart, progress)
+    depends = {name: chosen[name] for name in ("label", "guidance", "dtype")}
+    known = str(chosen["model"]) if isinstance(chosen["model"], str | Path) else None
+    depends |= hashes(model, images, features, known)
+    if kept_apart is not None:
+        depends["held-out data"] = kept_apart.digest
+    about = {"model": _name(chosen["model"]), "data": _name(chosen["data"])}
+    return _Setup({**about, "depends_on": depends}, model, features, references)
+
+
+def _tables(
+    given: Mapping[str, Any], steps: Sequence[int], baselines: bool, model: DiffusionModel
+) -> dict[tuple[str, int], Sampler]:
+    """The samplers by name and NFE."""
+    found = [
+        sampler
+        for name, one in given.items()
+        for sampler in sampler_tables(one, name, steps, model)
+    ]
+    if baselines:
+        budgets = sorted({sampler.table.nfe for sampler in found})
+        for name in BASELINES:
+            found += sampler_tables(name, name, budgets, model)
+    return {(sampler.name, sampler.table.nfe * model.passes): sampler for sampler in found}
+
+
+class _Compared(NamedTuple):
+    """The metrics by name, and the columns that each feature space has of them."""
+
+    metrics: dict[str, Metric]
+    columns: dict[str, list[str]]
+
+
+def _load_metrics(given: Any, setup: _Setup, n: int, progress: bool) -> _Compared:
+    """Load the metrics, and find where each applies.
+
+    One that lacks something in all feature spaces is refused; of the default ones, left out.
+    """
+    names = _named(METRICS if given is None else given)
+    found: dict[str, Metric] = {}
+    columns: dict[str, list[str]] = {space: [] for space in setup.features}
+    with progress_bar(names.items(), "metrics of the data", progress, brief=True) as bar:
+        for name, part in bar:
+            metric = load_metric(part)
+            reasons = {
+                space: lacks(metric, setup.features[space], setup.model.shape, reference, n)
+                for space, reference in setup.references.items()
+            }
+            if all(reasons.values()) and given is not None:
+                reason = next(iter(reasons.values()))
+                raise ValueError(f"The metric {name!r} does not apply, so leave it out: {reason}")
+            found[name] = metric
+            for space, reason in reasons.items():
+                columns[space] += [] if reason else metric.better
+    return _Compared(found, columns)
+
+
+def _fill(
+    evaluation: Evaluation,
+    samplers: Mapping[tuple[str, int], Sampler],
+    setup: _Setup,
+    compared: _Compared,
+    n: int,
+    seeds: Sequence[int],
+    progress: bool,
+    callback: OnRows | None,
+) -> None:
+    """Score what is not scored yet; the bar counts network evaluations."""
+    work = [
+        (name, nfe, seed)
+        for name, nfe in samplers
+        for seed in seeds
+        if not evaluation.has(name, nfe, seed, compared.columns)
+    ]
+    with progress_bar(n * sum(nfe for _, nfe, _ in work), "evaluate", progress) as bar:
+        for name, nfe, seed in work:
+            table = samplers[name, nfe].table
+
+            def advance(drawn: int, nfe: int = nfe) -> None:
+                bar.update(drawn * nfe)
+                stop_if_asked()
+
+            rows, _ = score_rows(
+                name,
+                table,
+                setup.model,
+                setup.features,
+                setup.references,
+                n=n,
+                seed=seed,
+                metrics=compared.metrics,
+                mesh=all_devices(),
+                advance=advance,
+            )
+            evaluation.add(rows)
+            stop_if_asked()
+            if callback is not None:
+                callback(rows)
