@@ -1,5 +1,6 @@
 """Images from folders, zips and arrays: the same numbers, or a sentence."""
 
+import io
 import subprocess
 import sys
 import tracemalloc
