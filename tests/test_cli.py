@@ -194,7 +194,8 @@ def test_both_ways_to_start_are_the_same(tmp_path):
 
 def test_list(tmp_path):
     everything = json.loads(succeed("list", "--json", cwd=tmp_path).out)
-    assert {"families", "kernels", "models", "features", "datasets", "metrics"} == set(everything)
+    groups = {"families", "kernels", "models", "formats", "features", "datasets", "metrics"}
+    assert groups == set(everything)
     assert {"ddpm", "ddim", "rddim", "gddim"} <= {m["name"] for m in everything["families"]}
     text = succeed("list", cwd=tmp_path).out
     assert "families:" in text

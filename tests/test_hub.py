@@ -267,7 +267,7 @@ def test_errors_are_sentences(done, hub, machine):
     cases = [
         (["inspect", "hf:name"], 2, ["hf:owner/name@revision"]),
         ([*use, BASE], 2, ["no folder", BASE, "hf:owner/name"]),
-        (["inspect", "no/folder"], 2, ["no/folder is neither a folder nor a file"]),
+        (["inspect", "no/folder"], 2, ["no folder or file 'no/folder'"]),
         (["inspect", "hf:no/where"], 2, ["There is no", "no/where", "hf auth login"]),
         (["inspect", f"hf:{PUSHED}"], 2, ["There is no", "private"]),
         (["inspect", f"hf:{BASE}@v9"], 2, [BASE, "no revision 'v9'"]),
@@ -429,7 +429,6 @@ def publish(config: Config) -> Config:
         ("model", "/home/me/digits", "./digits"),  # is not the registered one
         ("data", "/home/me/cifar10", "./cifar10"),
         ("data", "/home/me/images/", "images"),
-        ("data", "python:/home:x", "python:/home:x"),  # refused with the folder's secrets
         ("features", "resnet:/home/me/net.safetensors", "resnet:net.safetensors"),
         ("report_features", "resnet:/home/me/net.safetensors", "resnet:net.safetensors"),
         ("features", "resnet:near.safetensors", "resnet:near.safetensors"),

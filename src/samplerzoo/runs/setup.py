@@ -148,7 +148,7 @@ def _plugins(names: Mapping[str, str | None]) -> set[str]:
     points = [
         point for part, name in names.items() for point in entries(PARTS[part]).get(str(name), [])
     ]
-    return {point.dist.name for point in points if point.dist}
+    return {point.dist.name for point in points if point.dist and point.dist.name}
 
 
 def load_setup(config: Config, objects: Mapping[str, Any], progress: bool) -> Setup:
