@@ -83,7 +83,7 @@ def start(
 
 
 def finish(family: AbstractFamily, state: SearchState) -> AbstractFamily:
-    """Put the searched parameters in their places.
+    """Place the searched parameters in the family.
 
     Args:
         family: The family that the search began with.
