@@ -264,7 +264,7 @@ def check_format(
     argument: str = "",
     condition: Condition = UNCONDITIONAL,
 ) -> None:
-    """The contract of `samplerzoo.formats`, on an example of a checkpoint.
+    """Check the contract of `samplerzoo.formats`, on an example of a checkpoint.
 
     1. It is a Format, with a layout in words; without a path, it has an argument.
     2. It finds the example's files, which are all there, and nothing in an empty folder or in one
@@ -275,10 +275,13 @@ def check_format(
     5. A checkpoint with a file that is empty, or cut off, or noise, is refused with ValueError.
 
     Args:
-        form: the format.
-        example: a folder or file of the format; None for one without paths.
-        argument: what stands before the path in a name of the example.
-        condition: what the example is asked for, where it is class-conditional.
+        form: The format.
+        example: A folder or file of the format; None for one without paths.
+        argument: What stands before the path in a name of the example.
+        condition: What the example is asked for, where it is class-conditional.
+
+    Raises:
+        AssertionError: A rule is broken; the message names it.
     """
     _rule(isinstance(form, Format), form, "must be a samplerzoo.formats.Format")
     what = form.layout or repr(form)

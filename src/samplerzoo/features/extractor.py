@@ -16,28 +16,38 @@ Head: TypeAlias = Callable[[Array], Array]
 
 
 class AbstractExtractor(eqx.Module):
-    """A differentiable map from one sample to a vector, with what belongs to it.
+    """Map one sample to a vector, differentiably, with what belongs to the map.
 
     What has no head and does not round may be a plain function of one sample instead.
     """
 
     @abc.abstractmethod
     def __call__(self, x: State) -> Float[Array, "d"]:
-        """Compute the features of one sample, as differentiable numbers."""
+        """Compute the features of one sample, as differentiable numbers.
+
+        Args:
+            x: The sample, (H, W, C).
+
+        Returns:
+            Its features, (d,).
+        """
 
     @abc.abstractmethod
     def classifier(self) -> Head | None:
-        """Return the head, which maps the features of one sample to unnormalised log-probabilities.
+        """Return the classifier's head, if the features are a classifier's.
 
-        None for features that are not a classifier's.
+        Returns:
+            A function from the features of one sample, (d,), to unnormalised log-probabilities;
+            None where there is no head.
         """
 
     @abc.abstractmethod
     def rounded(self) -> "AbstractExtractor":
         """Return the extractor that reports use, which reads a sample as it reads an image file.
 
-        That is with the sample rounded to 8 bits, which has no gradient; an extractor whose
-        published scores were not made of files of 8 bits returns itself.
+        Returns:
+            The extractor with each sample rounded to 8 bits, which has no gradient; itself, where
+            its published scores were not made of files of 8 bits.
         """
 
 

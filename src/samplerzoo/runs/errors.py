@@ -5,7 +5,7 @@ from typing import Any
 
 
 class RunError(RuntimeError):
-    """A run that failed; what it had saved before is whole.
+    """Say that a run failed; what it had saved before is whole.
 
     Attributes:
         run: The run up to there, with the last good sampler, where there is one; else None.
@@ -25,7 +25,7 @@ class UntrustedNameError(ValueError):
 
 
 class InterruptedRunError(KeyboardInterrupt):
-    """An interruption of a run that has a folder, from which it can be resumed.
+    """Say that a run was interrupted whose folder it can be resumed from.
 
     Attributes:
         folder: The run's folder.

@@ -71,7 +71,7 @@ class Found(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Run:
-    """A search and what it found. In a notebook it shows its scores and pictures.
+    """Hold a search and what it found. In a notebook it shows its scores and pictures.
 
     Attributes:
         config: What the search was given.
@@ -89,7 +89,7 @@ class Run:
 
     @cached_property
     def table(self) -> StepTable:
-        """The searched sampler as numbers.
+        """Return the searched sampler as numbers.
 
         Raises:
             ValueError: The run's file is missing or damaged.
@@ -98,7 +98,7 @@ class Run:
 
     @cached_property
     def family(self) -> AbstractFamily:
-        """The searched family, with the parameters that were found.
+        """Return the searched family, with the parameters that were found.
 
         Raises:
             ValueError: The family is not installed, or was an object and is not given again.
@@ -115,7 +115,7 @@ class Run:
 
     @cached_property
     def model(self) -> DiffusionModel:
-        """The model that was searched for.
+        """Return the model that was searched for.
 
         Raises:
             ValueError: It cannot be loaded, or was an object and is not given again.
@@ -130,22 +130,22 @@ class Run:
 
     @cached_property
     def result(self) -> dict[str, Any] | None:
-        """What result.json holds; None where the run is not finished."""
+        """Return what result.json holds; None where the run is not finished."""
         return self.found.result if self.found else load_result(self._folder)
 
     @property
     def finished(self) -> bool:
-        """Whether the sampler has been searched and scored."""
+        """Tell whether the sampler has been searched and scored."""
         return self.result is not None
 
     @cached_property
     def log(self) -> list[dict[str, Any]]:
-        """A line for each step: `step`, `kid` (None of a skipped step) and `seconds`."""
+        """Return a line for each step: `step`, `kid` (None of a skipped step) and `seconds`."""
         return self.found.log if self.found else read_log(self._folder)
 
     @cached_property
     def scores(self) -> Scores:
-        """The scores of the searched sampler and of the baselines.
+        """Return the scores of the searched sampler and of the baselines.
 
         Raises:
             ValueError: The run is not finished, or its result is damaged.
@@ -162,7 +162,9 @@ class Run:
 
     @property
     def verdict(self) -> str:
-        """One sentence: how the sampler compares with the best baseline in the report's features.
+        """Say in a sentence how the sampler compares with the best baseline.
+
+        It goes by the report's features.
 
         Raises:
             ValueError: The run is not finished.
@@ -184,7 +186,7 @@ class Run:
 
     @cached_property
     def pictures(self) -> dict[str, bytes]:
-        """The PNG files of the run by name: samples beside the baselines', and the KID's curve."""
+        """Return the PNG files by name: samples beside the baselines', and the KID's curve."""
         if self.found:
             return self.found.pictures
         paths = [self._folder / name for name in PICTURES]

@@ -146,8 +146,8 @@ def search(
         RunError: The search failed; what it had saved is whole.
         InterruptedRunError: It was interrupted, and can be resumed.
 
-    Reference:
-        Watson, Chan, Ho and Norouzi, ICLR 2022, arXiv 2202.05830.
+    Source:
+        Watson, Chan, Ho and Norouzi, ICLR 2022 (arXiv 2202.05830).
     """
     crew = crew or Crew()
     shown = progress and crew.first
@@ -219,7 +219,7 @@ def resume(
     Args:
         path: The run's folder.
         microbatch: Another micro-batch, for other devices. [default: as it began]
-        family: The part that was given as an object when the search began; likewise those below.
+        family: The family, if it was an object when the search began.
         model: The model, if it was an object.
         data: The data, if they were an object.
         features: The searched features, if they were an object.

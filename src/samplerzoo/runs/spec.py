@@ -104,7 +104,7 @@ def check_seed(seed: int) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """Everything that a search depends on; `config.toml` holds these fields.
+    """Hold everything that a search depends on; `config.toml` has these fields.
 
     Attributes:
         family: The name of the sampler family that is searched.
@@ -197,17 +197,17 @@ class Config:
 
     @property
     def stride(self) -> str:
-        """The stride that the times begin with."""
+        """Return the stride that the times begin with."""
         return self.times.partition("-")[0]
 
     @property
     def searches_times(self) -> bool:
-        """Whether the grid of times is searched, and nothing beside it."""
+        """Tell whether the grid of times is searched, and nothing beside it."""
         return self.times.endswith("-searched")
 
     @property
     def decouples_times(self) -> bool:
-        """Whether the times told to the network are searched too, apart from the grid."""
+        """Tell whether the times told to the network are searched too, apart from the grid."""
         return self.times.endswith("-decoupled")
 
 

@@ -162,7 +162,14 @@ def load_checkpoint(folder: Path, like: SearchState) -> SearchState:
 
 
 def save_sampler(path: Path, family: AbstractFamily, table: StepTable, about: dict) -> None:
-    """Write a sampler: its table, its family's arrays, and `about` as JSON metadata."""
+    """Write a sampler's file: its table, its family's arrays, and what is known about it.
+
+    Args:
+        path: The file to write, `sampler.safetensors` in a run.
+        family: The family, whose arrays are saved.
+        table: Its table on the model's schedule.
+        about: What is known about it: anything that JSON holds.
+    """
     tensors = {f"table.{name}": array for name, array in to_tensors(table).items()}
     tensors |= {f"family.{name}": array for name, array in to_tensors(family).items()}
     metadata = {"format": FORMAT, "about": json.dumps(about, sort_keys=True)}
@@ -170,9 +177,16 @@ def save_sampler(path: Path, family: AbstractFamily, table: StepTable, about: di
 
 
 def load_sampler(path: Path) -> tuple[StepTable, dict]:
-    """The table of a saved sampler and what was saved about it.
+    """Read a sampler's file.
 
-    Raises ValueError, naming the file, where it is missing, damaged or something else.
+    Args:
+        path: The file, `sampler.safetensors` in a run.
+
+    Returns:
+        The table, and what was saved about it.
+
+    Raises:
+        ValueError: The file is missing, damaged or something else; the message names it.
     """
     if not path.is_file():
         raise ValueError(f"There is no {path}; `{resuming(path.parent)}` finishes a run.")
