@@ -56,12 +56,12 @@ class FeatureSet:
 
     @property
     def count(self) -> int | None:
-        """The number `N` of images; None where only moments are known."""
+        """Return the number `N` of images; None where only moments are known."""
         return None if self._features is None else len(self._features)
 
     @property
     def has_head(self) -> bool:
-        """Whether the features are a classifier's, so that there are logits."""
+        """Tell whether the features are a classifier's, so that there are logits."""
         return self._head is not None
 
     @property
