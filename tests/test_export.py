@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -12,7 +13,8 @@ from cli_tools import fail, succeed
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export") / "run"
-    return samplerzoo.search(steps=3, batch=8, iterations=2, n=64, out=folder, progress=False)
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        return samplerzoo.search(steps=3, batch=8, iterations=2, n=64, out=folder, progress=False)
 
 
 def test_a_run_is_exported_from_python(run, tmp_path):
