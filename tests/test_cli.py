@@ -194,7 +194,16 @@ def test_both_ways_to_start_are_the_same(tmp_path):
 
 def test_list(tmp_path):
     everything = json.loads(succeed("list", "--json", cwd=tmp_path).out)
-    groups = {"families", "kernels", "models", "formats", "features", "datasets", "metrics"}
+    groups = {
+        "families",
+        "kernels",
+        "models",
+        "formats",
+        "features",
+        "datasets",
+        "metrics",
+        "exporters",
+    }
     assert groups == set(everything)
     assert {"ddpm", "ddim", "rddim", "gddim"} <= {m["name"] for m in everything["families"]}
     text = succeed("list", cwd=tmp_path).out
@@ -349,7 +358,7 @@ def test_search_refuses(case, wrong):
         (["evaluate", "ddim", "--steps=1001"], ["1000"]),
         (["evaluate", "ddim", "--seeds=-1"], ["--seeds is '-1'"]),
         (["evaluate", "ddim", "--seeds=4294967296"], ["4294967295"]),
-        (["evaluate", "ddim", "--n=1"], ["--n is 1"]),
+        (["evaluate", "ddim", "--n=1"], ["n is 1"]),
         (["evaluate", "ddim", "--features=nope"], ["'nope'"]),
         (["list", "nope"], ["'nope'", "families"]),
         (["version", "nope"], ["nope"]),

@@ -6,6 +6,7 @@ import zipfile
 from dataclasses import replace
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -275,7 +276,7 @@ def test_classifiers_are_loaded_as_they_were(kind, tmp_path):
     found = load_classifier(tmp_path / "c.safetensors", kind)
     assert found.shape == network.shape
     x = jax.random.normal(jax.random.key(1), (8, 8, 3))
-    np.testing.assert_allclose(jax.jit(found)(x), jax.jit(network)(x), atol=1e-2)
+    np.testing.assert_allclose(eqx.filter_jit(found)(x), eqx.filter_jit(network)(x), atol=1e-2)
 
 
 @pytest.mark.slow

@@ -56,7 +56,7 @@ class Function(AbstractExtractor):
 
     function: Callable[[Array], Array]
 
-    def __call__(self, x: State) -> Float[Array, "d"]:
+    def __call__(self, x: State) -> Array:  # whether it is a vector is checked with a sentence
         return self.function(x)
 
     def classifier(self) -> None:
