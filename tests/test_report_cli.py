@@ -1,5 +1,6 @@
 """`samplerzoo report` as users meet it: runs on disk, a page, and a browser that opens it."""
 
+import json
 import os
 import re
 import shlex
@@ -101,8 +102,11 @@ def test_report_of_one_run_of_vectors(tmp_path):
     assert done.out == "run/report.html\n"
     page = check_page((tmp_path / "run/report.html").read_text())
     assert not page.images
-    assert [c["class"] for c in page.all("circle")].count("dot data") > 100
+    assert sum(m.points for m in page.marks("200 samples of") if m.title == "data") > 100
     assert "One seed gives no interval" in page.text("p")
+    said = json.loads(succeed("report", "run", "--json", "--quiet", cwd=tmp_path).out)
+    assert said["report"] == "run/report.html"
+    assert said["headline"] == page.text("h1")
     after = contents(tmp_path / "run")
     assert {k: v for k, v in after.items() if k != "report.html"} == before
 
