@@ -13,7 +13,7 @@ import pytest
 
 from cli_tools import ENVIRONMENT, TOY, Done, begin, end, succeed, write_toys
 from samplerzoo import load_sampler
-from samplerzoo.runs.processes import connection, is_scheduled
+from samplerzoo.runs.processes import connection, is_scheduled, scheduled
 from samplerzoo.runs.watch import PATIENCE
 
 ITERATIONS = 300
@@ -194,6 +194,31 @@ def test_under_slurm_nothing_needs_to_be_given(folder):
     assert close(table(folder / "one"), table(folder / "slurm"))
 
 
+@pytest.mark.parametrize(
+    ("environment", "found"),
+    [
+        ({"SLURM_STEP_NODELIST": "node[01-04,7],b", "SLURM_JOB_ID": "5000"}, "node01:62344"),
+        ({"SLURM_STEP_NODELIST": "a-1,b-2", "SLURM_JOB_ID": "1"}, "a-1:61441"),
+        ({"SLURM_STEP_NODELIST": "localhost", "SLURM_JOB_ID": "x"}, None),
+        ({"SLURM_STEP_NODELIST": "localhost"}, None),
+        ({"OMPI_MCA_orte_hnp_uri": "1531576320.0;tcp://10.96.0.1,10.1.0.1:34911"}, "10.96.0.1:"),
+        (
+            {"OMPI_MCA_orte_hnp_uri": "1314521088.0;tcp6://[fe80::b9b,2620::3]:43370"},
+            "[fe80::b9b]:",
+        ),
+        ({"OMPI_MCA_orte_hnp_uri": "nonsense"}, None),
+    ],
+)
+def test_what_schedulers_tell(environment, found):
+    counts = {"SLURM_NTASKS": "4", "SLURM_PROCID": "3"}
+    counts |= {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "3"}
+    told = scheduled(environment | counts)
+    assert (told is None) == (found is None)
+    if told and found:
+        assert told[0].startswith(found)
+        assert told[1:] == (4, 3)
+
+
 def test_schedulers_are_known_by_their_environment():
     assert not is_scheduled({})
     assert not is_scheduled({"SLURM_NTASKS": "4"})  # of the whole job, outside its steps
@@ -224,3 +249,36 @@ def test_what_does_not_tell_the_processes_is_refused(given, message):
 def test_addresses_of_all_kinds_are_taken():
     for address in ("host:1", "127.0.0.1:8476", "[::1]:8476"):
         assert connection(address, 2, 1)["coordinator_address"] == address
+
+
+@pytest.mark.slow
+def test_processes_that_do_not_agree_end_in_a_sentence(folder):
+    """Two of one number, counts that differ, a port in use, and a first that never comes."""
+    (address, *_), _ = processes(2)
+    port = ("--coordinator=127.0.0.1:1",)
+    patience = ("env", "SAMPLERZOO_JOIN_SECONDS=15")
+    pairs = {
+        "Two processes have --process-id 1": [(3, 0), (3, 1), (3, 1)],
+        "give the same number to all": [(2, 0), (3, 1)],
+    }
+    for word, members in pairs.items():
+        address = processes(1)[0][0]
+        options = [(address, f"--processes={n}", f"--process-id={k}") for n, k in members]
+        started = [
+            begin(*SEARCH, "--out=none", *own, cwd=folder, before=patience) for own in options
+        ]
+        for done in map(end, started):
+            assert done.code == 1, done.err
+            assert word in done.err
+            assert done.err.count("\n") == 1
+    lone = ("--processes=2", "--process-id=1")
+    done = end(
+        begin(*SEARCH, *port, *lone, cwd=folder, before=("env", "SAMPLERZOO_JOIN_SECONDS=3"))
+    )
+    assert (done.code, done.err.count("\n")) == (1, 1), done.err
+    assert "Process 0 did not listen at 127.0.0.1:1 within 3 seconds" in done.err
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"--coordinator=127.0.0.1:{taken.getsockname()[1]}"
+        done = end(begin(*SEARCH, place, "--processes=2", "--process-id=0", cwd=folder))
+    assert (done.code, done.err.count("\n")) == (1, 1), done.err
+    assert "is in use" in done.err

@@ -47,6 +47,18 @@ def test_all_that_agree_begin():
     assert join((1, 0)) == [None]
 
 
+def test_the_port_is_free_afterwards():
+    place = Place("127.0.0.1", free_port())
+    first = threading.Thread(target=meet, args=(place, 2, 0))
+    first.start()
+    meet(place, 2, 1)
+    first.join()
+    with listen(*place, 1) as server:
+        assert server.getsockname()[1] == place.port
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(place, timeout=2)
+
+
 def test_it_does_not_matter_who_comes_first():
     assert join((2, 1), (2, 0)) == [None] * 2
 

@@ -10,6 +10,9 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from ..limits import JOIN_SECONDS
+from ..wording import phrase
+from .rendezvous import JoinError, meet, parse_place
 from .store import resuming
 from .watch import PATIENCE, Watch
 
@@ -62,27 +65,31 @@ def joined(
         The processes, as `search` and `resume` take them.
 
     Raises:
-        ValueError: The arguments do not fit together, or the processes cannot be joined.
+        ValueError: The arguments do not fit together.
+        JoinError: The processes do not find one another, or do not agree on how many they are.
     """
     given = connection(coordinator, processes, process_id)
     if given is None:
         yield Crew()
         return
+    if given:
+        meet(parse_place(given["coordinator_address"]), given["num_processes"], given["process_id"])
     import jax
 
     try:
         jax.distributed.initialize(
             **given,
-            initialization_timeout=120,
+            initialization_timeout=JOIN_SECONDS.most,
             heartbeat_timeout_seconds=3 * PATIENCE,  # what happens where our own watch cannot be
         )
     except (ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"The processes cannot be joined: {str(error).splitlines()[0]} Give --coordinator, "
-            "--processes and --process-id, the same first two in all."
+        raise JoinError(
+            f"The processes cannot be joined: {phrase(error)}. Give --coordinator, --processes and "
+            "--process-id, the same first two in all."
         ) from error
     with tempfile.TemporaryDirectory(prefix="samplerzoo-") as scratch, _own_stdout():
-        watch = Watch(jax.process_index(), jax.process_count(), coordinator, _broadcast)
+        host = parse_place(given["coordinator_address"]).host if given else None
+        watch = Watch(jax.process_index(), jax.process_count(), host, _broadcast)
         try:
             yield Crew(Path(scratch) if jax.process_index() else None, watch)
         except jax.errors.JaxRuntimeError:
@@ -111,12 +118,18 @@ def connection(
 ) -> dict[str, Any] | None:
     """Return the arguments of `jax.distributed.initialize`, or None for a process that is alone.
 
+    They are empty where JAX finds them out itself, as under Kubernetes. Where the first process
+    listens is one address of its machine, the one by which the others know it.
+
     Raises:
         ValueError: The arguments do not fit together; see `joined`.
     """
     given = (coordinator, processes, process_id)
     if all(value is None for value in given):
-        return {} if is_scheduled(os.environ) else None
+        if not is_scheduled(os.environ):
+            return None
+        found = scheduled(os.environ)
+        return _arguments(*found) if found else {}
     if coordinator is None or processes is None or process_id is None:
         raise ValueError("--coordinator, --processes and --process-id go together; give all three.")
     if not re.fullmatch(r"[^\s:]+:\d+|\[[0-9a-fA-F:]+\]:\d+", coordinator):
@@ -126,11 +139,41 @@ def connection(
             f"--process-id is {process_id} of --processes {processes}; it must lie between 0 and "
             "the number of processes less one."
         )
+    return _arguments(coordinator, processes, process_id)
+
+
+def _arguments(coordinator: str, processes: int, process_id: int) -> dict[str, Any]:
     return {
         "coordinator_address": coordinator,
+        "coordinator_bind_address": coordinator,
         "num_processes": processes,
         "process_id": process_id,
     }
+
+
+def scheduled(environment: Mapping[str, str]) -> tuple[str, int, int] | None:
+    """Find where the first process listens, how many there are, and which one this is.
+
+    What Slurm and Open MPI tell each process; the port is made of the job's number. None where they
+    tell less than that.
+    """
+    try:
+        if "SLURM_STEP_NODELIST" in environment:
+            first = re.match(r"([^,\[]+)(?:\[([^],-]+))?", environment["SLURM_STEP_NODELIST"])
+            assert first is not None
+            host, job = first[1] + (first[2] or ""), int(environment["SLURM_JOB_ID"])
+            members = environment["SLURM_NTASKS"], environment["SLURM_PROCID"]
+        else:
+            found = re.match(
+                r"(\d+)\..*?(?:tcp://([^,:]+)|tcp6://\[([^],]+))",
+                environment["OMPI_MCA_orte_hnp_uri"],
+            )
+            assert found is not None
+            host, job = found[2] or f"[{found[3]}]", int(found[1]) // 2**12
+            members = environment["OMPI_COMM_WORLD_SIZE"], environment["OMPI_COMM_WORLD_RANK"]
+        return f"{host}:{2**16 - 2**12 + job % 2**12}", int(members[0]), int(members[1])
+    except (KeyError, ValueError, AssertionError):
+        return None
 
 
 def is_scheduled(environment: Mapping[str, str]) -> bool:

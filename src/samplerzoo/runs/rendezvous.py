@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 
 from ..limits import JOIN_SECONDS
 from ..wording import phrase, printable
+from .errors import RunError
 
 _GREETING = b"samplerzoo/join/1 "
 _LONGEST = 1000  # bytes of a line
 _PAUSE = 0.2  # seconds between two attempts
 
 
-class JoinError(RuntimeError):
+class JoinError(RunError):
     """The processes of a run do not find one another."""
 
 
@@ -141,6 +142,7 @@ def _gather(place: Place, processes: int, until: float) -> None:
         threading.Thread(target=_receive, args=(server, guests), daemon=True).start()
         if processes > 1:
             guests.done.wait(until - time.monotonic())
+        server.shutdown(socket.SHUT_RDWR)  # or the port stays taken while it waits for others
     error = guests.result()
     guests.answer(error)
     if error:

@@ -12,29 +12,34 @@ import sys
 import threading
 from collections.abc import Callable
 
+from .rendezvous import listen
+
 PATIENCE = 20  # seconds
 ALIVE, BYE = b".", b"q"
 _TOKEN = 16  # bytes
 
 
 class Watch:
-    """Begins to watch; `close` ends it for this process, before it ends itself."""
+    """Begins to watch; `close` ends it for this process, before it ends itself.
+
+    The first process listens at `host`, by default at what its machine's name stands for.
+    """
 
     def __init__(
         self,
         index: int,
         count: int,
-        coordinator: str | None,
+        host: str | None,
         broadcast: Callable[[bytes], bytes],
     ):
         self.hint = "Begin again."
         self._sockets: list[socket.socket] = []
         self._closed = threading.Event()
         if index == 0:
-            server = socket.create_server(("", 0), backlog=count)
-            host = coordinator.rpartition(":")[0] if coordinator else socket.gethostname()
+            host = host or socket.gethostname()
+            server = listen(host, 0, count)
             secret = secrets.token_bytes(_TOKEN)
-            broadcast(secret + f"{server.getsockname()[1]} {host.strip('[]')}".encode())
+            broadcast(secret + f"{server.getsockname()[1]} {host}".encode())
             self._go(self._welcome, server, secret)
         else:
             found = broadcast(b"")
