@@ -4,6 +4,7 @@ Each start is a fork of that process before JAX has begun any work: a process of
 own folder, environment, streams and exit status, which has saved the second of importing.
 """
 
+import atexit
 import contextlib
 import functools
 import importlib
@@ -21,15 +22,17 @@ MOST = 2**20  # bytes of a request
 
 @functools.cache
 def _server(environment: str) -> socket.socket:
-    """Start the process that forks; it ends when nobody can ask it any more."""
+    """Start the process that forks; it ends with this one."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, __file__, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             env=json.loads(environment),
             stdin=subprocess.DEVNULL,
         )
+    atexit.register(process.wait)
+    atexit.register(ours.close)  # before the other: the last are called first
     return ours
 
 
