@@ -6,6 +6,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import warm_program
+
 PROGRAM = (sys.executable, "-m", "samplerzoo")
 # Compiled programs are kept between the subprocesses of one session: they give the same bytes.
 ENVIRONMENT = os.environ | {
@@ -72,16 +74,21 @@ def begin(
 
     `path` is put on PYTHONPATH; `before` is a command that starts the program.
     """
-    paths = [str(path)] if path else []
-    paths += filter(None, [os.environ.get("PYTHONPATH")])
     return subprocess.Popen(
         [*before, *PROGRAM, *map(str, arguments)],
         cwd=cwd,
-        env=ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(paths)},
+        env=environment(path),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def environment(path: Path | None) -> dict[str, str]:
+    """The environment of a process of the program, with a folder on PYTHONPATH."""
+    paths = [str(path)] if path else []
+    paths += filter(None, [os.environ.get("PYTHONPATH")])
+    return ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 def end(process: subprocess.Popen) -> Done:
@@ -90,9 +97,12 @@ def end(process: subprocess.Popen) -> Done:
     return Done(process.returncode, out, err)
 
 
-def run(*arguments, cwd: Path, **more) -> Done:
-    """The program, run to its end."""
-    return end(begin(*arguments, cwd=cwd, **more))
+def run(*arguments, cwd: Path, path: Path | None = None, before: tuple[str, ...] = ()) -> Done:
+    """The program, run to its end; without `before`, from a process that is warm."""
+    if before:
+        return end(begin(*arguments, cwd=cwd, path=path, before=before))
+    code, out, err = warm_program.start([*map(str, arguments)], cwd, environment(path), 300)
+    return Done(code, out.decode(), err.decode())
 
 
 def succeed(*arguments, cwd: Path, **more) -> Done:

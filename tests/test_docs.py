@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
@@ -78,6 +79,13 @@ def test_code_runs(page, tmp_path, monkeypatch, capsys):
         else:
             for line in commands(block.code):
                 run_command(line)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Searches and evaluations from Python in small, as those of the program are."""
+    monkeypatch.setattr(sz, "search", partial(sz.search, batch=8, iterations=4, n=64))
+    monkeypatch.setattr(sz, "evaluate", partial(sz.evaluate, n=80))
 
 
 def run_python(code: str, namespace: dict, page: Path) -> None:

@@ -72,11 +72,7 @@ def parameters(documented: Callable) -> set[str]:
     return {name for name in given if name != "self" and not name.startswith("_")}
 
 
-# Still to be written.
-PENDING = {
-    *("baselines", "score"),
-}
-CASES = {name: found for name, found in documented() if name not in PENDING}
+CASES = dict(documented())
 
 
 def without_sections(found: Any) -> bool:

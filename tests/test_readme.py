@@ -23,6 +23,12 @@ samplerzoo() {{
     esac
 }}
 """
+PYTHON = """
+from functools import partial
+import samplerzoo
+samplerzoo.search = partial(samplerzoo.search, batch=8, iterations=4, n=64)
+samplerzoo.evaluate = partial(samplerzoo.evaluate, n=80)
+"""
 
 
 @pytest.fixture
@@ -57,7 +63,8 @@ def test_commands_and_code_work(clone):
         if name:
             (clone / name).write_text(code)
     (clone / "commands.sh").write_text(SHELL + "".join(c for kind, _, c in blocks if kind == "sh"))
-    (clone / "page.py").write_text("\n".join(c for kind, _, c in blocks if kind == "python"))
+    python = [code for kind, _, code in blocks if kind == "python"]
+    (clone / "page.py").write_text(PYTHON + "\n".join(python))
     environment = {k: v for k, v in ENVIRONMENT.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     environment["PIP_CONSTRAINT"] = str(ROOT / "constraints.txt")
     environment["PATH"] = os.pathsep.join(

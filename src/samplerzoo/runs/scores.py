@@ -37,10 +37,29 @@ def score(
     metrics: Mapping[str, Metric] = METRICS,
     advance: Callable[[int], Any] = lambda drawn: None,
 ) -> tuple[dict[str, dict[str, float]], Float[np.ndarray, "show ..."]]:
-    """`{features: {column: ...}}` of `n` samples, and the first `show` of the samples.
+    """Score a sampler against references, in several feature spaces.
 
     A metric that lacks something in a feature space, as the Inception Score does without a
-    classifier's head, has no columns there. `advance` is told how many samples were drawn.
+    classifier's head, has no columns there.
+
+    Args:
+        table: The sampler.
+        model: The model that it samples.
+        features: The extractors by name: functions from one sample to a vector.
+        references: The data's features by the same names.
+        n: How many samples are drawn and scored.
+        seed: The seed of the samples; those of a search with the same seed are others.
+        batch: Samples at a time; by default 1000 a device, fewer of large ones.
+        mesh: The devices that a batch is split over.
+        show: How many of the first samples are returned.
+        metrics: The metrics by name; FD, KID, precision and recall by default.
+        advance: A function that is told how many samples were drawn, after each batch.
+
+    Returns:
+        The scores as `{features: {column: value}}`, and the first `show` samples.
+
+    Raises:
+        ValueError: `n` or the batch is below 1, or features are not finite.
     """
     shown, chunks = [], []
     drawing = stream(table, model, report_key(seed), n, features, batch, mesh, apply)
@@ -126,6 +145,13 @@ def lacks(
 
 
 def baselines(steps: int) -> dict[str, AbstractFamily]:
-    """What every searched sampler is compared with, by name."""
+    """Make what every searched sampler is compared with: DDPM and DDIM, each with both strides.
+
+    Args:
+        steps: K, the number of network evaluations.
+
+    Returns:
+        The families by name, such as `ddim-linear`.
+    """
     families = {"ddpm": DDPM, "ddim": DDIM}
     return {f"{n}-{s}": family(steps, s) for n, family in families.items() for s in STRIDES}
