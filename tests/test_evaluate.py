@@ -155,7 +155,7 @@ def test_an_interrupted_evaluation_goes_on(toys):
     process.send_signal(signal.SIGINT)
     done = end(process)
     assert done.code == 130
-    assert "the same command continues it" in done.err
+    assert "the same evaluation continues in cut." in done.err
     kept = [json.loads(line) for line in rows.read_text().splitlines()]
     assert 2 <= len(kept) < 2 * 2 * 4
     found = json.loads(succeed(*words, "--json", cwd=toys).out)["rows"]

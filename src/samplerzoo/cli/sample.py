@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from ..runs.errors import RunError
+from ..runs.names import label_of
 from ..wording import phrase, printable
 from ._common import UsageError, command, debug_option, run_argument
 
@@ -55,14 +56,14 @@ def _check(n: int, seed: int, out: Path) -> None:
 def _about(run, n: int, seed: int) -> dict[str, str]:
     """What the samples are of."""
     config = run.config
-    told = {"Model": config.model, "Sampler": config.family, "K": config.steps, "n": n}
-    told["Seed"] = seed
+    told = {"Model": label_of(config.model), "Sampler": label_of(config.family)}
+    told |= {"K": config.steps, "n": n, "Seed": seed}
     if run.finished:
         space = config.report_features
         own = [
             r for r in run.scores.rows if (r.sampler, r.features) == (run.result["sampler"], space)
         ]
-        told |= {f"FD in {space}": r.scores["fd"] for r in own if "fd" in r.scores}
+        told |= {f"FD in {label_of(space)}": r.scores["fd"] for r in own if "fd" in r.scores}
     return {key: printable(str(value)) for key, value in told.items()}
 
 

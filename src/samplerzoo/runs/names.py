@@ -244,17 +244,25 @@ def repository(model: str) -> Reference | None:
 
 def published(group: str, text: str) -> str:
     """Return a name without the path of this machine in it: the last part of the path stays."""
-    if not (found := _ABSOLUTE.fullmatch(text)):
-        return text
-    before, path = found.groups()
-    short = f"{before}{PurePath(path).name}"
-    return f"./{short}" if short in entries(group) else short
+    short = _without_folders(text)
+    return f"./{short}" if short != text and short in entries(group) else short
 
 
 def label_of(text: str) -> str:
-    """Return what a part is called in tables and titles: of code and objects, the last word."""
+    """Return what a part is called in tables and titles.
+
+    Of code and objects it is the last word, of a path of this machine its last part: tables and
+    pictures are published.
+    """
     scheme, _, rest = text.partition(":")
-    return rest.rpartition(":")[2] if scheme in (PYTHON, OBJECT) else text
+    return rest.rpartition(":")[2] if scheme in (PYTHON, OBJECT) else _without_folders(text)
+
+
+def _without_folders(text: str) -> str:
+    if not (found := _ABSOLUTE.fullmatch(text)):
+        return text
+    before, path = found.groups()
+    return f"{before}{PurePath(path).name}"
 
 
 def name_of(given: Any) -> str:

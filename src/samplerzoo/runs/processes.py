@@ -101,12 +101,15 @@ def joined(
 
 @contextmanager
 def _own_stdout() -> Iterator[None]:
-    """Keep stdout for what this program prints: libraries below Python write there too."""
+    """Keep stdout for what this program prints: libraries below Python write there too.
+
+    Where Python's own stdout has been turned elsewhere, it stays so.
+    """
     sys.stdout.flush()
     with os.fdopen(os.dup(1), "w") as own:
         os.dup2(2, 1)
         try:
-            with redirect_stdout(own):
+            with redirect_stdout(own if sys.stdout is sys.__stdout__ else sys.stdout):
                 yield
         finally:
             own.flush()
