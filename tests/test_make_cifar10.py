@@ -272,7 +272,7 @@ def test_the_residual_classifier():
 @pytest.mark.parametrize("kind", [ResNetClassifier, PlainClassifier])
 def test_classifiers_are_loaded_as_they_were(kind, tmp_path):
     network = kind(Shape(3, (8, 16), (1, 2), 5, 2), key=jax.random.key(0))
-    save_classifier(tmp_path / "c.safetensors", network)
+    save_classifier(tmp_path / "c.safetensors", network, network.shape)
     found = load_classifier(tmp_path / "c.safetensors", kind)
     assert found.shape == network.shape
     x = jax.random.normal(jax.random.key(1), (8, 8, 3))

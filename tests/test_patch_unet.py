@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from samplerzoo.backbones import PatchUNet, PatchUNetConfig
-from samplerzoo.backbones.layers import fold, unfold
+from samplerzoo.backbones.layers import fold_pixels, unfold_pixels
 from samplerzoo.files import read_tensors, to_tensors, write_tensors
 
 SMALL = PatchUNetConfig(size=16, widths=(8, 16, 24), groups=4, embedding=16)
@@ -23,11 +23,11 @@ def random_network(config: PatchUNetConfig) -> PatchUNet:
 
 def test_folding_keeps_blocks_together():
     x = jnp.arange(4 * 6 * 2.0).reshape(4, 6, 2)
-    folded = fold(x, 2)
+    folded = fold_pixels(x, 2)
     assert folded.shape == (2, 3, 8)
     np.testing.assert_array_equal(folded[1, 2], np.ravel(x[2:4, 4:6]))
-    np.testing.assert_array_equal(unfold(folded, 2), x)
-    np.testing.assert_array_equal(fold(x, 1), x)
+    np.testing.assert_array_equal(unfold_pixels(folded, 2), x)
+    np.testing.assert_array_equal(fold_pixels(x, 1), x)
 
 
 @pytest.mark.parametrize("config", [SMALL, FLAT])

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from ..core.types import Key, Scalar
 from ..files import from_tensors, read_tensors, to_tensors, write_tensors
-from .layers import Conv, Dense, GroupNorm, activated, endless, fold, unfold
+from .layers import Conv, Dense, GroupNorm, activated, endless, fold_pixels, unfold_pixels
 from .unet import Perceptron, Positional
 from .unet_blocks import Attention, MidBlock, ResnetBlock, norm
 from .unet_config import UNetConfig
@@ -123,18 +123,18 @@ class PatchUNet(eqx.Module):
 
     def __call__(self, x: Float[Array, "H W C"], t: Scalar) -> Float[Array, "H W C"]:
         e = self.time_embedding(self.time_proj(t)).astype(x.dtype)
-        h, skips = self.conv_in(fold(x, self.config.patch)), []
+        h, skips = self.conv_in(fold_pixels(x, self.config.patch)), []
         for block, dense in zip(self.before, self.down, strict=True):
             skips.append(block(h, e))
-            h = dense(fold(skips[-1], 2))
+            h = dense(fold_pixels(skips[-1], 2))
         h = self.middle(h, e)
         for level in reversed(range(len(skips))):
-            h = unfold(self.up[level](h), 2)
+            h = unfold_pixels(self.up[level](h), 2)
             h = self.join[level](jnp.concatenate([h, skips[level]], axis=-1))
             h = self.after[level](h, e)
             h = self.attentions[level - 1](h) if level else h
         h = self.conv_out(activated(jax.nn.silu, self.conv_norm_out, h))
-        return unfold(h, self.config.patch)
+        return unfold_pixels(h, self.config.patch)
 
     def save(self, path: Path) -> None:
         """Write a safetensors file in half precision, which `load` reads.

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..backbones import Conv, Dense, GroupNorm
-from ..backbones.layers import activated, fold
+from ..backbones.layers import activated, fold_pixels
 from ..core.types import Key
 from .extractor import AbstractExtractor, Head
 from .trained import Shape, group_norm
@@ -37,7 +37,7 @@ class PlainClassifier(AbstractExtractor):
 
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "d"]:
         """The last-but-one activations."""
-        x = fold(x, self.shape.patch)
+        x = fold_pixels(x, self.shape.patch)
         for number, stage in enumerate(self.stages):
             x = _halve_by_maxima(x) if number else x
             for conv, norm in stage:

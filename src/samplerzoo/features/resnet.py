@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..backbones import Conv, Dense, GroupNorm
-from ..backbones.layers import activated, fold, halve_by_mean
+from ..backbones.layers import activated, fold_pixels, halve_by_mean
 from ..core.types import Key
 from .extractor import AbstractExtractor, Head
 from .trained import Shape, group_norm
@@ -68,7 +68,7 @@ class ResNetClassifier(AbstractExtractor):
 
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "d"]:
         """The last-but-one activations."""
-        x = self.stem(fold(x, self.shape.patch))
+        x = self.stem(fold_pixels(x, self.shape.patch))
         for block in self.blocks:
             x = block(x)
         return jnp.mean(activated(jax.nn.silu, self.norm, x), (0, 1))

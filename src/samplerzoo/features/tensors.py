@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 Tensors = Mapping[str, np.ndarray]
@@ -42,7 +43,7 @@ def norm_shapes(name: str, channels: int) -> dict[str, tuple[int, ...]]:
 
 
 def fold(
-    tensors: Tensors, conv: str, norm: str, eps: float
+    tensors: Tensors, conv: str, norm: str, eps: float, dtype: DTypeLike = np.float32
 ) -> tuple[Float[Array, "h w C D"], Float[Array, "D"]]:
     """The kernel and the bias that do a convolution and the batch norm behind it in one.
 
@@ -53,7 +54,8 @@ def fold(
     )
     gain = scale / np.sqrt(variance + eps)
     kernel = kernel.transpose(2, 3, 1, 0) * gain
-    return single(kernel), single(offset - mean * gain)
+    bias = offset - mean * gain
+    return jnp.asarray(kernel, dtype), jnp.asarray(bias, dtype)
 
 
 def single(array: np.ndarray) -> Float[jax.Array, "..."]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -39,20 +39,12 @@ class Shape(NamedTuple):
     patch: int = 1
 
 
-@runtime_checkable
-class Trained(Protocol):
-    """A classifier that knows its shape."""
-
-    @property
-    def shape(self) -> Shape: ...
-
-
-def save_classifier(path: Path, network: Trained) -> None:
+def save_classifier(path: Path, network: eqx.Module, shape: Shape) -> None:
     """Write a safetensors file in half precision, which `load_classifier` reads."""
     half = {name: array.astype(np.float16) for name, array in to_tensors(network).items()}
-    about = network.shape._asdict() | {
-        "widths": " ".join(map(str, network.shape.widths)),
-        "depths": " ".join(map(str, network.shape.depths)),
+    about = shape._asdict() | {
+        "widths": " ".join(map(str, shape.widths)),
+        "depths": " ".join(map(str, shape.depths)),
     }
     write_tensors(path, half, {name: str(value) for name, value in about.items()})
 

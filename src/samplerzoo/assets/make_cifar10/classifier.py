@@ -91,7 +91,7 @@ def export(folder: Path, name: str, network: Classifier, data: Data) -> None:
     The features lie in `reference/`, in files such as `samplerzoo reference` keeps.
     """
     path = folder / f"{name}.safetensors"
-    save_classifier(path, network)
+    save_classifier(path, network, network.shape)
     # Images lie in the order of their classes: rows evenly spread hold as many of each.
     rows = np.linspace(0, len(data.images) - 1, min(ROWS, len(data.images))).round().astype(int)
     images = Images.of(np.asarray(data.images)[rows], (-1.0, 1.0))
