@@ -1,5 +1,6 @@
 """EfficientNet-Lite: its layers, and the network that its weights were published for."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,10 +42,15 @@ def test_channels_are_convolved_as_tensorflow_does(size, taps, stride):
         x, kernel = jnp.asarray(rng.normal(size=(*size, 3))), rng.normal(size=(taps, taps, 3))
 
         def by_xla(x):
-            return jax.lax.conv_general_dilated(
-                x[None], jnp.asarray(kernel)[:, :, None], (stride, stride), "SAME",
-                dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=3,
-            )[0]  # fmt: skip
+            batch = jax.lax.conv_general_dilated(
+                x[None],
+                jnp.asarray(kernel)[:, :, None],
+                (stride, stride),
+                "SAME",
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+                feature_group_count=3,
+            )
+            return batch[0]
 
         wanted, to_wanted = jax.vjp(by_xla, x)
         found, to_found = jax.vjp(lambda x: convolve_channels(x, jnp.asarray(kernel), stride), x)
@@ -74,13 +80,17 @@ def test_a_checkpoint_of_something_else_is_refused():
 @pytest.mark.slow
 def test_samples_of_any_size_and_grey_ones(small):
     x = jax.random.uniform(jax.random.key(0), (28, 20, 1), minval=-1)
-    grey = jax.jit(small)(x)
+    grey = eqx.filter_jit(small)(x)
     assert grey.shape == (1280,)
-    np.testing.assert_allclose(jax.jit(small)(jnp.repeat(x, 3, -1)), grey, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        eqx.filter_jit(small)(jnp.repeat(x, 3, -1)), grey, rtol=1e-4, atol=1e-5
+    )
     assert small.classifier()(grey).shape == (1000,)
     levels = jnp.round((x + 1) * 127.5)
-    rounded = jax.jit(small.rounded())(x)
-    np.testing.assert_allclose(rounded, jax.jit(small)(levels / 127.5 - 1), rtol=1e-4, atol=1e-4)
+    rounded = eqx.filter_jit(small.rounded())(x)
+    np.testing.assert_allclose(
+        rounded, eqx.filter_jit(small)(levels / 127.5 - 1), rtol=1e-4, atol=1e-4
+    )
     gradient = jax.jit(jax.grad(lambda x: jnp.sum(small(x) ** 2)))(x)
     assert np.all(np.isfinite(gradient))
     assert np.any(gradient)
@@ -132,6 +142,6 @@ def test_single_precision_is_enough():
     image = np.random.default_rng(0).uniform(-1, 1, (224, 224, 3))
     with jax.enable_x64(True):
         exact = EfficientNetLite.from_tensors(read_weights(path), "lite0", jnp.float64)
-        wanted = np.asarray(jax.jit(exact.activate)(jnp.asarray(image)))
-    found = jax.jit(load_efficientnet("lite0").activate)(jnp.asarray(image, jnp.float32))
+        wanted = np.asarray(eqx.filter_jit(exact.activate)(jnp.asarray(image)))
+    found = eqx.filter_jit(load_efficientnet("lite0").activate)(jnp.asarray(image, jnp.float32))
     np.testing.assert_allclose(found, wanted, atol=1e-3)

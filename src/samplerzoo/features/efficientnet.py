@@ -21,7 +21,8 @@ from .tensors import Shapes, Tensors, check, fold, norm_shapes, without_counts
 
 EPS = 1e-3
 STEM, FEATURES, CLASSES = 32, 1280, 1000
-CENTRE, SCALE = (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)  # of levels from 0 to 255
+CENTRE = (127.0, 127.0, 127.0)  # of levels from 0 to 255
+SCALE = (128.0, 128.0, 128.0)
 
 
 class Variant(NamedTuple):
@@ -125,7 +126,10 @@ class EfficientNetLite(AbstractExtractor):
         """
         tensors = without_counts(tensors)
         check(tensors, shapes(variant))
-        part = lambda conv, norm: FoldedConv.of(tensors, conv, norm, dtype)  # noqa: E731
+
+        def part(conv: str, norm: str) -> FoldedConv:
+            return FoldedConv.of(tensors, conv, norm, dtype)
+
         found = []
         for name, block in blocks(variant).items():
             found.append(
@@ -144,9 +148,7 @@ class EfficientNetLite(AbstractExtractor):
             jnp.asarray(tensors["_fc.bias"], dtype),
             # The whole image, resized as in training; what they cut off before, for photographs
             # with something in the middle, is a sample's border.
-            Preprocessing(
-                "tensorflow-bilinear", VARIANTS[variant].size, (127.0,) * 3, (128.0,) * 3
-            ),
+            Preprocessing("tensorflow-bilinear", VARIANTS[variant].size, CENTRE, SCALE),
         )
 
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "d"]:
