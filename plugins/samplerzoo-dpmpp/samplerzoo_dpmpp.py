@@ -18,7 +18,7 @@ class DPMpp(AbstractFamily):
         self.strength = jnp.ones(steps)
 
     def table(self, schedule: AbstractSchedule) -> StepTable:
-        told, grid = self.times(schedule.t_max)
+        told, grid = self.times(schedule)
         alpha, sigma = jax.vmap(schedule.alpha)(told), jax.vmap(schedule.sigma)(told)
         end = jnp.ones_like(alpha[:1])
         alpha_s = jnp.concatenate([jax.vmap(schedule.alpha)(grid[1:-1]), end])

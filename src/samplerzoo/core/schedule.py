@@ -220,3 +220,38 @@ class RectifiedFlow(AbstractSchedule):
 
     def sigma(self, t: Scalar) -> Scalar:
         return t
+
+
+def noise_ratio(schedule: AbstractSchedule, t: Scalar) -> Scalar:
+    """Compute `sigma / alpha` at a time: 0 at data, infinite where nothing of it is left."""
+    return schedule.sigma(t) / schedule.alpha(t)
+
+
+def time_at(schedule: AbstractSchedule, ratio: Scalar) -> Scalar:
+    """Find the time at which `sigma / alpha` is `ratio`, at most `t_max`, by bisection.
+
+    Levels known at the integers have kinks, which would stop Newton's method; one step of it at the
+    end gives the derivative.
+
+    Args:
+        schedule: Its log-SNR falls strictly, so that there is one such time.
+        ratio: Positive and finite.
+
+    Returns:
+        The time, differentiable in the ratio.
+    """
+    last = jnp.asarray(schedule.t_max, ratio.dtype)
+
+    def halve(_, bracket):
+        low, high = bracket
+        middle = (low + high) / 2
+        below = schedule.sigma(middle) < ratio * schedule.alpha(middle)
+        return jnp.where(below, middle, low), jnp.where(below, high, middle)
+
+    def log_ratio(t):
+        return jnp.log(schedule.sigma(t)) - jnp.log(schedule.alpha(t))
+
+    found = jax.lax.fori_loop(0, 80, halve, (jnp.zeros_like(last), last))
+    t = jax.lax.stop_gradient((found[0] + found[1]) / 2)
+    value, slope = jax.value_and_grad(log_ratio)(t)
+    return jnp.minimum(t - (value - jnp.log(ratio)) / jax.lax.stop_gradient(slope), last)

@@ -42,7 +42,7 @@ class DDIM(AbstractFamily):
         self.eta = jnp.full(steps, float(eta)) if per_step else float(eta)
 
     def table(self, schedule: AbstractSchedule) -> StepTable:
-        told, grid = self.times(schedule.t_max)
+        told, grid = self.times(schedule)
         alpha, sigma = levels(schedule, grid)
         fresh = jnp.clip(self.eta * posterior(schedule, told, grid), -sigma, sigma)
         noise = sqrt(sigma**2 - fresh**2)

@@ -47,5 +47,5 @@ class DDPM(AbstractFamily):
         mean = self.mean.table(schedule)
         fresh = mean.fresh
         if self.variance == "forward":
-            fresh = forward(schedule, *self.mean.times(schedule.t_max)).at[-1].set(0)
+            fresh = forward(schedule, *self.mean.times(schedule)).at[-1].set(0)
         return StepTable(mean.times, mean.clean, mean.noise, self.gain * fresh)

@@ -51,20 +51,22 @@ def free_parameters(
 
     def spec(node):
         if isinstance(node, Times):
-            return eqx.tree_at(lambda t: (t.gaps, t.shift), node, (times or decoupled, decoupled))
+            return eqx.tree_at(lambda t: (t.moves, t.shift), node, (times or decoupled, decoupled))
         return eqx.is_inexact_array(node)
 
     return jax.tree.map(spec, family, is_leaf=lambda node: isinstance(node, Times))
 
 
 def levels(schedule: AbstractSchedule, grid: Grid) -> tuple[Steps, Steps]:
-    """`(alpha, sigma)` at the states a sampler steps to: `grid` without its first time.
+    """Compute `(alpha, sigma)` at the states a sampler steps to: `grid` without its first time.
 
-    The last is data itself, (1, 0), without asking the schedule for its derivative there.
+    At data they are (1, 0), without asking the schedule for its derivative there.
     """
-    alpha, sigma = jax.vmap(schedule.alpha)(grid[1:-1]), jax.vmap(schedule.sigma)(grid[1:-1])
-    end = jnp.ones_like(grid[:1])
-    return jnp.concatenate([alpha, end]), jnp.concatenate([sigma, 0 * end])
+    there = grid[1:]
+    inside = there > 0
+    safe = jnp.where(inside, there, grid[0])
+    alpha, sigma = jax.vmap(schedule.alpha)(safe), jax.vmap(schedule.sigma)(safe)
+    return jnp.where(inside, alpha, 1), jnp.where(inside, sigma, 0)
 
 
 def sqrt(x: Steps) -> Steps:
