@@ -170,8 +170,8 @@ def names(family, **options):
 )
 def test_what_is_searched(family, own, holder):
     assert names(family) == own
-    assert names(family, times=True) == own | {f"{holder}.gaps"}
-    assert names(family, decoupled=True) == own | {f"{holder}.gaps", f"{holder}.shift"}
+    assert names(family, times=True) == own | {f"{holder}.moves"}
+    assert names(family, decoupled=True) == own | {f"{holder}.moves", f"{holder}.shift"}
     assert names(family, times=True, decoupled=True) == names(family, decoupled=True)
     everything = eqx.filter(family, eqx.is_inexact_array)
     assert len(jax.tree.leaves(everything)) == len(own) + 2

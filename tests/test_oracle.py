@@ -128,7 +128,7 @@ def test_ddim_linspace_with_few_steps(x64, eta):
     x, keys, noise = starts(10)
     told, grid = (jnp.asarray(a, jnp.float64) for a in ddim_levels(oracle, 10))
     assert (told[-1], grid[-2]) == (1, 12)
-    family = eqx.tree_at(lambda f: f.times, DDIM(10, eta=eta), lambda t_max: (told, grid))
+    family = eqx.tree_at(lambda f: f.times, DDIM(10, eta=eta), lambda schedule: (told, grid))
     close(ours(family, "eps", True, x, keys), run_ddim(oracle, x, noise, eta))
 
 

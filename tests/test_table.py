@@ -45,7 +45,7 @@ def test_ddim_as_gddim_has_the_forward_marginals(x64, name, eta, depth, stride):
     table = GDDIM(8, stride, eta=eta, depth=depth).table(schedule)
     assert table.depth == (depth or 8)
     a, v = marginals(table, schedule)
-    alpha, sigma = levels(schedule, Times.of(stride, 8)(schedule.t_max)[1])
+    alpha, sigma = levels(schedule, Times.of(stride, 8)(schedule)[1])
     np.testing.assert_allclose(a, alpha, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(v, sigma**2, rtol=1e-12, atol=1e-12)
     for gone in departure(table, schedule):
@@ -84,7 +84,7 @@ def theorem_1(mu, deviation):
 def gddim_process(family, schedule):
     """`mu` and the deviations of a GDDIM from its fields' meaning, not from its table."""
     steps, depth = family.mu.shape
-    grid = family.ddim.times(schedule.t_max)[1]
+    grid = family.ddim.times(schedule)[1]
     alpha, sigma = levels(schedule, grid)
     scale = np.hypot(alpha, sigma)
     mu, deviation = np.zeros((steps + 2, steps + 2)), np.zeros(steps + 2)
@@ -108,14 +108,14 @@ def gddim_process(family, schedule):
 @pytest.mark.parametrize(("depth", "eta"), [(None, 0.0), (None, 0.7), (1, 0.7), (3, 0.7)])
 def test_marginals_are_those_of_theorem_1(x64, name, depth, eta):
     schedule = MAKERS[name]()
-    times = Times(jnp.asarray(np.random.default_rng(2).normal(size=7) / 2), jnp.zeros(7))
+    times = Times(jnp.asarray(np.random.default_rng(2).normal(size=7) / 2), jnp.zeros(7), "linear")
     family = move(GDDIM(7, times, eta=eta, depth=depth), 0.2, seed=1)
     a, v = marginals(family.table(schedule), schedule)
     means, variances = theorem_1(*gddim_process(family, schedule))
     np.testing.assert_allclose(a, means, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(v, variances, rtol=1e-12, atol=1e-12)
     # and the search has left the forward marginals
-    assert np.max(np.abs(a - levels(schedule, family.ddim.times(schedule.t_max)[1])[0])) > 0.01
+    assert np.max(np.abs(a - levels(schedule, family.ddim.times(schedule)[1])[0])) > 0.01
 
 
 @pytest.mark.parametrize("depth", [1, 3, None])
@@ -151,7 +151,7 @@ def test_marginals_of_a_table_that_forgets_the_noise_are_wrong(x64):
     table = DDIM(8).table(schedule)
     table = StepTable(table.times, table.clean, table.noise / 2, table.fresh)
     _, v = marginals(table, schedule)
-    _, sigma = levels(schedule, Times.of("linear", 8)(schedule.t_max)[1])
+    _, sigma = levels(schedule, Times.of("linear", 8)(schedule)[1])
     assert np.all(v[1:-1] < sigma[1:-1] ** 2 / 2)
 
 

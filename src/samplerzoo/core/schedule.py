@@ -227,6 +227,7 @@ def noise_ratio(schedule: AbstractSchedule, t: Scalar) -> Scalar:
     return schedule.sigma(t) / schedule.alpha(t)
 
 
+@eqx.filter_jit
 def time_at(schedule: AbstractSchedule, ratio: Scalar) -> Scalar:
     """Find the time at which `sigma / alpha` is `ratio`, at most `t_max`, by bisection.
 

@@ -1,23 +1,26 @@
 """The grids that have a name: K + 1 times from `t_max` to data, or to an earlier end."""
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ..schedule import AbstractSchedule, noise_ratio, time_at
 from ..types import Grid, Scalar
 
+Numbers: TypeAlias = Float[np.ndarray, "knots"]  # a grid that the levels play no part in
 _LEAST, _MOST = 0.002, 500.0  # of sigma / alpha: EDM's least, and its inverse
 
 
-def linear(schedule: AbstractSchedule, steps: int, end: float) -> Grid:
+def linear(schedule: AbstractSchedule, steps: int, end: float) -> Numbers:
     """Space the times evenly."""
     return end + (schedule.t_max - end) * _shares(steps)
 
 
-def quadratic(schedule: AbstractSchedule, steps: int, end: float) -> Grid:
+def quadratic(schedule: AbstractSchedule, steps: int, end: float) -> Numbers:
     """Space the square roots of the times evenly (DDIM's quadratic)."""
     first, last = schedule.t_max**0.5, end**0.5
     return (last + (first - last) * _shares(steps)) ** 2
@@ -41,7 +44,7 @@ def karras(schedule: AbstractSchedule, steps: int, end: float, rho: float = 7.0)
     )
 
 
-GRIDS: dict[str, Callable[..., Grid]] = {
+GRIDS: dict[str, Callable[..., Grid | Numbers]] = {
     "linear": linear,
     "quadratic": quadratic,
     "logsnr": logsnr,
@@ -50,7 +53,7 @@ GRIDS: dict[str, Callable[..., Grid]] = {
 STRIDES = ("linear", "quadratic")  # those of DDIM's paper, with which baselines are run
 
 
-def named_grid(name: str) -> Callable[[AbstractSchedule, int, float], Grid]:
+def named_grid(name: str) -> Callable[[AbstractSchedule, int, float], Grid | Numbers]:
     """Find the grid of a name: one of `GRIDS`, or `karras-RHO` for another exponent than 7.
 
     Args:
@@ -95,7 +98,7 @@ def _over_ratios(
             return first[None]
         high = to_knot(jnp.minimum(noise_ratio(schedule, first), _MOST))
         low = to_knot(noise_ratio(schedule, last))
-        knots = low + (high - low) * _shares(gaps)[1:-1]
+        knots = low + (high - low) * jnp.asarray(_shares(gaps)[1:-1], low.dtype)
         inner = jax.vmap(lambda knot: time_at(schedule, to_ratio(knot)))(knots)
         return jnp.concatenate([first[None], inner, last[None]])
 
@@ -104,9 +107,9 @@ def _over_ratios(
     return jnp.append(between(steps - 1, least_time(schedule)), 0)
 
 
-def _shares(steps: int) -> Float[Array, "knots"]:
+def _shares(steps: int) -> Float[np.ndarray, "knots"]:
     """From 1 to 0 in so many equal gaps."""
-    return 1 - jnp.arange(steps + 1) / steps
+    return np.arange(steps, -1, -1) / steps
 
 
 def _positive(text: str) -> float | None:

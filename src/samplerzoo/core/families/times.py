@@ -129,9 +129,11 @@ class Times(eqx.Module):
         dtype = self.moves.dtype
         if isinstance(self.anchor, tuple):
             grid = np.asarray(self.anchor) * schedule.t_max
+            first = grid[0]
         else:
             grid = named_grid(self.anchor)(schedule, self.moves.shape[0], self.end)
-        first, last, gaps = grid[0], grid[-1], (grid[:-1] - grid[1:]) / (grid[0] - grid[-1])
+            first = schedule.t_max
+        last, gaps = grid[-1], (grid[:-1] - grid[1:]) / (grid[0] - grid[-1])
         return jnp.asarray(first, dtype), jnp.asarray(last, dtype), jnp.asarray(gaps, dtype)
 
 
