@@ -88,7 +88,7 @@ def test_search_takes_every_option(toys):
         assert line in config
     tensors = safetensors.numpy.load_file(folder / "run/sampler.safetensors")
     assert tensors["table.clean"].shape == (3, 2)
-    assert np.any(tensors["family.ddim.times.shift"] != 0)
+    assert np.any(tensors["family.start.times.shift"] != 0)
 
 
 @pytest.mark.slow

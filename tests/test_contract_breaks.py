@@ -115,7 +115,8 @@ class Unfinished(AbstractFamily):
 
 @pytest.mark.parametrize("what", [int, dict, lambda steps, times: steps])
 def test_not_a_family(what):
-    refused(check_family, "must be a class derived from samplerzoo.AbstractFamily, or a func", what)
+    sentence = "must be a class derived from samplerzoo.AbstractFamily, or what makes a member"
+    refused(check_family, sentence, what)
 
 
 def test_a_function_that_makes_a_family():

@@ -16,6 +16,22 @@ FAMILY_OPTIONS = [
     ("rddim", {"eta": 0.5}),
     ("gddim", {}),
     ("gddim", {"depth": 1}),
+    ("dpmpp-2m", {}),
+    ("dpmpp-2m", {"afs": True}),
+    ("dpmpp-3m", {"exact_moments": True}),
+    ("sde-dpmpp-2m", {}),
+    ("dpmpp-2s", {}),
+    ("dpmpp-3s", {"exact_moments": True}),
+    ("unipc-2", {"b": 1}),
+    ("unipc-3", {}),
+    ("deis-2", {}),
+    ("deis-3", {"lower_order_final": False}),
+    ("ipndm", {"afs": True}),
+    ("exponential", {"order": 3, "answer": "eps", "variable": "ratio"}),
+    ("heun", {}),
+    ("heun", {"churn": 10.0, "churn_high": 50.0}),
+    ("heun", {"afs": True}),
+    ("runge-kutta", {"method": "Bosh3"}),
 ]
 
 

@@ -164,8 +164,8 @@ def names(family, **options):
         (DDPM(5, per_step=True), {"gain"}, "mean.times"),
         (DDIM(5), set(), "times"),
         (DDIM(5, per_step=True), {"eta"}, "times"),
-        (RDDIM(5), {"mu", "nu", "sigma"}, "ddim.times"),
-        (GDDIM(5), {"mu0", "mu", "sigma"}, "ddim.times"),
+        (RDDIM(5), {"mu", "nu", "sigma"}, "start.times"),
+        (GDDIM(5), {"mu0", "mu", "sigma"}, "start.times"),
     ],
 )
 def test_what_is_searched(family, own, holder):

@@ -30,11 +30,11 @@ def levels(schedule, grid):
 def move(family, scale, seed=0):
     """The family with its own free parameters, not its times, moved at random."""
     rng = np.random.default_rng(seed)
-    times = family.ddim.times
+    times = family.start.times
     moved = jax.tree.map(
         lambda a: a + scale * rng.normal(size=a.shape) if eqx.is_inexact_array(a) else a, family
     )
-    return eqx.tree_at(lambda f: f.ddim.times, moved, times)
+    return eqx.tree_at(lambda f: f.start.times, moved, times)
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -84,7 +84,7 @@ def theorem_1(mu, deviation):
 def gddim_process(family, schedule):
     """`mu` and the deviations of a GDDIM from its fields' meaning, not from its table."""
     steps, depth = family.mu.shape
-    grid = family.ddim.times(schedule)[1]
+    grid = family.start.times(schedule)[1]
     alpha, sigma = levels(schedule, grid)
     scale = np.hypot(alpha, sigma)
     mu, deviation = np.zeros((steps + 2, steps + 2)), np.zeros(steps + 2)
@@ -93,7 +93,7 @@ def gddim_process(family, schedule):
     for n in range(steps):
         t, s = number[n], number[n + 1]
         forward = np.sqrt(max(0, sigma[n] ** 2 - (alpha[n] * sigma[n + 1] / alpha[n + 1]) ** 2))
-        fresh = family.ddim.eta * forward * sigma[n + 1] / sigma[n]
+        fresh = family.start.eta * forward * sigma[n + 1] / sigma[n]
         mu[s, t] = np.sqrt(sigma[n + 1] ** 2 - fresh**2) / sigma[n]
         mu[s, 0] = alpha[n + 1] - mu[s, t] * alpha[n] + family.mu0[n] * scale[n + 1]
         deviation[s] = fresh + family.sigma[n] * scale[n + 1]
@@ -115,7 +115,7 @@ def test_marginals_are_those_of_theorem_1(x64, name, depth, eta):
     np.testing.assert_allclose(a, means, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(v, variances, rtol=1e-12, atol=1e-12)
     # and the search has left the forward marginals
-    assert np.max(np.abs(a - levels(schedule, family.ddim.times(schedule)[1])[0])) > 0.01
+    assert np.max(np.abs(a - levels(schedule, family.start.times(schedule)[1])[0])) > 0.01
 
 
 @pytest.mark.parametrize("depth", [1, 3, None])
@@ -196,3 +196,15 @@ def test_shapes_that_do_not_fit_are_refused():
     refuse("A table of 3 rows", times, clean[:2], noise[:2], fresh)
     refuse("A table of 3 rows", times, jnp.ones((3, 4)), jnp.ones((3, 4)), fresh)
     refuse("A table of 3 rows", times, jnp.ones((3, 0)), jnp.ones((3, 0)), fresh)
+
+
+def test_a_spread_is_where_samples_start(x64):
+    """And a greater depth keeps it."""
+    schedule = CosineVP()
+    model = gaussian_model(schedule)
+    table = dataclasses.replace(DDIM(3).table(schedule), spread=jnp.asarray(0.25)).to_depth(2)
+    own = jax.random.fold_in(jax.random.key(3), 7)
+    x, key = start_of(table, model, jax.random.key(3), jnp.asarray(7))
+    np.testing.assert_array_equal(x, 0.25 * draw(own, 0, model.shape))
+    (found,) = sample_batch(table, model, jax.random.key(3), jnp.asarray([7]))
+    np.testing.assert_allclose(found, run_table(table, model, x, key), rtol=1e-14)

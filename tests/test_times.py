@@ -145,7 +145,9 @@ def test_times_of_another_length_are_refused():
         DDIM(5, Times.of("linear", 4))
 
 
-@pytest.mark.parametrize("grid", [[1, 0.5, 0.5, 0], [1, 0.5, -0.1], [0.5, 1, 0], [0], [1.2, 0.5, 0]])
+@pytest.mark.parametrize(
+    "grid", [[1, 0.5, 0.5, 0], [1, 0.5, -0.1], [0.5, 1, 0], [0], [1.2, 0.5, 0]]
+)
 def test_a_grid_that_does_not_fall_is_refused(grid):
     with pytest.raises(ValueError, match="must fall strictly"):
         Times.fit(np.asarray(grid, float))

@@ -119,7 +119,7 @@ def load(group: str, name: str, base: type | None = None) -> Any:
     Args:
         group: The group of entry points, one of `GROUPS`.
         name: The name.
-        base: The class that it must be derived from, if any.
+        base: The class that it must be derived from, if any; or it is a function.
 
     Raises:
         RegistryError: The name is unknown or ambiguous, or its plugin fails.
@@ -142,7 +142,9 @@ def _offer(point: EntryPoint, name: str) -> str:
 
 
 def _check_base(found: Any, base: type | None, what: str) -> None:
-    if base is not None and not (isinstance(found, type) and issubclass(found, base)):
+    """Refuse what is no subclass; of a function, what it makes can only be seen once it is made."""
+    fits = issubclass(found, base or object) if isinstance(found, type) else callable(found)
+    if base is not None and not fits:
         raise RegistryError(f"{what} is not a class derived from {base.__name__}.")
 
 

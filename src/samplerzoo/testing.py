@@ -7,6 +7,7 @@ import inspect
 import shutil
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from jaxtyping import Array
 
 from .core.drawing import make_table
-from .core.engine import run_table
+from .core.engine import sample_batch
 from .core.families import GRIDS, STRIDES, AbstractFamily
 from .core.kernels import AbstractKernel
 from .core.model import DiffusionModel
@@ -90,8 +91,11 @@ def check_family(cls: Callable[..., AbstractFamily], **options: Any) -> None:
         AssertionError: A rule is broken; the message names it.
     """
     made = cls if isinstance(cls, type) else type(_make(cls, 1, "linear", options))
-    _rule(issubclass(made, AbstractFamily), cls,
-          "must be a class derived from samplerzoo.AbstractFamily, or a function that makes one")  # fmt: skip
+    _rule(
+        issubclass(made, AbstractFamily),
+        cls,
+        "must be a class derived from samplerzoo.AbstractFamily, or what makes a member of one",
+    )
     _rule(not made.__subclasses__(), made, "must be final, but other classes derive from it")
     _rule(not inspect.isabstract(made), made, "must implement table(schedule)")
     for grid in GRIDS:
@@ -474,11 +478,7 @@ def _check_start(cls: Callable, family: AbstractFamily) -> None:
     schedule = CosineVP()
     model, table = gaussian_model(schedule), make_table(family, schedule)
 
-    def one(key):
-        x = schedule.sigma(jnp.asarray(schedule.t_max)) * jax.random.normal(key, model.shape)
-        return run_table(table, model, x, key)
-
-    samples = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 2000))
+    samples = jax.jit(partial(sample_batch, table, model))(jax.random.key(0), jnp.arange(2000))
     mean, spread = float(jnp.mean(samples)), float(jnp.std(samples))
     _rule(abs(mean - 0.3) < 0.1 and abs(spread - 0.5) < 0.1, cls,
           "must start as a valid sampler: at 20 steps, data with mean 0.3 and spread 0.5 come out "

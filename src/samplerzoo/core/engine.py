@@ -64,6 +64,9 @@ def run_from_noise(
     depends on no parameter: no derivative goes through it, which saves a K-th of the way back. The
     row's other numbers have their derivatives as in `run_table`; that of the first time is 0.
 
+    A table with a spread of its own starts elsewhere than at `t_max`, at a time that is searched
+    where times are: of it all derivatives are those of `run_table`.
+
     Args:
         table: The sampler.
         model: The model whose network it asks.
@@ -73,7 +76,9 @@ def run_from_noise(
     Returns:
         The sample, of shape `model.shape`; differentiable in the table but for its first time.
     """
-    x, own = start_of(model, key, index)
+    x, own = start_of(table, model, key, index)
+    if table.spread is not None:
+        return run_table(table, model, x, own)
     rows = _rows(table, x.dtype)
     first = jax.tree.map(lambda column: column[0], rows)
     rest = jax.tree.map(lambda column: column[1:], rows)
@@ -82,7 +87,7 @@ def run_from_noise(
 
     def begin(x0: State, row: Row) -> Progress:
         # Of the first row x0 alone is kept: its state and its noises are drawn again.
-        x, _ = start_of(model, key, index)
+        x, _ = start_of(table, model, key, index)
         eps = (x - model.schedule.alpha(time) * x0) / model.schedule.sigma(time)
         return _combine(Estimate(x0, eps), _start(table, x), row, own)
 
@@ -108,7 +113,7 @@ def sample_batch(
     """
 
     def one(index):
-        return run_table(table, model, *start_of(model, key, index))
+        return run_table(table, model, *start_of(table, model, key, index))
 
     return jax.vmap(one)(indices)
 
@@ -120,12 +125,16 @@ def draw(
     return jax.random.normal(jax.random.fold_in(key, n), shape, dtype)
 
 
-def start_of(model: DiffusionModel, key: Key, index: Int[Array, ""]) -> tuple[State, Key]:
+def start_of(
+    table: StepTable, model: DiffusionModel, key: Key, index: Int[Array, ""]
+) -> tuple[State, Key]:
     """Give the first state of sample number `index` of a key's series, and its own key."""
     own = jax.random.fold_in(key, index)
     noise = draw(own, 0, model.shape)
-    spread = model.schedule.sigma(jnp.asarray(model.schedule.t_max, noise.dtype))
-    return spread * noise, own
+    spread = table.spread
+    if spread is None:
+        spread = model.schedule.sigma(jnp.asarray(model.schedule.t_max, noise.dtype))
+    return spread.astype(noise.dtype) * noise, own
 
 
 def _start(table: StepTable, x: State) -> Progress:

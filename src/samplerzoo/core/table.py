@@ -1,10 +1,12 @@
 """A sampler is a table of numbers: one row per network evaluation."""
 
+import dataclasses
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .types import Steps
+from .types import Scalar, Steps
 
 
 class StepTable(eqx.Module):
@@ -16,13 +18,16 @@ class StepTable(eqx.Module):
         x_{n+1+d} += clean[n, d] * x0_n + noise[n, d] * eps_n      0 <= d < depth
         x_{n+1}   += fresh[n] * z_n
 
-    `x_0 ~ N(0, sigma(t_max)^2 I)` and `x_K` is the sample. What reaches past `x_K` is ignored.
+    `x_0 ~ N(0, spread^2 I)` and `x_K` is the sample. What reaches past `x_K` is ignored.
 
     Args:
-        times: The times told to the network, (K,), in the schedule's units; they fall.
+        times: The times told to the network, (K,), in the schedule's units. They fall, but for
+            solvers that look at some times again, such as Heun's.
         clean: The weights of the estimates of x0, (K, depth).
         noise: The weights of the estimates of eps, (K, depth).
         fresh: The standard deviations of the fresh noise, (K,).
+        spread: The standard deviation of the first state; None is the schedule's `sigma(t_max)`.
+            It is another for a sampler whose first step needs no network.
 
     Raises:
         ValueError: The shapes do not fit together, or the depth is not in 1..K.
@@ -32,6 +37,7 @@ class StepTable(eqx.Module):
     clean: Float[Array, "K depth"]
     noise: Float[Array, "K depth"]
     fresh: Steps
+    spread: Scalar | None = None
 
     def __check_init__(self):
         shapes = [jnp.shape(a) for a in (self.times, self.clean, self.noise, self.fresh)]
@@ -70,4 +76,5 @@ class StepTable(eqx.Module):
             ValueError: The depth is greater than K.
         """
         pad = ((0, 0), (0, depth - self.depth))
-        return StepTable(self.times, jnp.pad(self.clean, pad), jnp.pad(self.noise, pad), self.fresh)
+        clean, noise = jnp.pad(self.clean, pad), jnp.pad(self.noise, pad)
+        return dataclasses.replace(self, clean=clean, noise=noise)

@@ -198,7 +198,8 @@ def load_sampler(path: Path) -> tuple[StepTable, dict]:
         )
     try:
         about = json.loads(metadata["about"])
-        names = [field.name for field in dataclasses.fields(StepTable)]
+        names = ["times", "clean", "noise", "fresh"]
+        names += ["spread"] if "table.spread" in tensors else []  # sigma(t_max) where there is none
         table = StepTable(**{name: jnp.asarray(tensors[f"table.{name}"]) for name in names})
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} does not hold a whole sampler: {error}") from error

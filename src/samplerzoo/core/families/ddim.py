@@ -18,7 +18,7 @@ class DDIM(AbstractFamily):
 
     Args:
         steps: K, the number of network evaluations.
-        times: `linear` or `quadratic` stride, or Times.
+        times: A grid's name, see `Times.of`, or Times.
         eta: The share of DDPM's fresh noise: 0 is deterministic, 1 is DDPM with the posterior
             variance.
         per_step: Free eta at every step.
@@ -47,6 +47,25 @@ class DDIM(AbstractFamily):
         fresh = jnp.clip(self.eta * posterior(schedule, told, grid), -sigma, sigma)
         noise = sqrt(sigma**2 - fresh**2)
         return StepTable(told, alpha[:, None], noise[:, None], fresh)
+
+
+def start_at(
+    start: AbstractFamily | None, steps: int, times: str | Times | None, eta: float
+) -> AbstractFamily:
+    """Return the sampler to which a family adds its deviations: DDIM where none is given."""
+    if start is None:
+        return DDIM(steps, "linear" if times is None else times, eta)
+    if times is not None or eta:
+        raise ValueError("A start has its own times and eta; give them to it, and none beside it.")
+    return start
+
+
+def start_table(start: AbstractFamily, schedule: AbstractSchedule, steps: int) -> StepTable:
+    """Return the start's table, or raise ValueError where it has not `steps` rows."""
+    table = start.table(schedule)
+    if table.nfe != steps:
+        raise ValueError(f"The start has {table.nfe} evaluations where {steps} steps are asked.")
+    return table
 
 
 def posterior(schedule: AbstractSchedule, told: Steps, grid: Grid) -> Steps:

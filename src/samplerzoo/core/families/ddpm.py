@@ -1,5 +1,7 @@
 """DDPM (Ho, Jain, Abbeel 2020), on any sub-sequence of times."""
 
+import dataclasses
+
 import jax.numpy as jnp
 
 from ..schedule import AbstractSchedule
@@ -15,7 +17,7 @@ class DDPM(AbstractFamily):
 
     Args:
         steps: K, the number of network evaluations, on any sub-sequence of the model's times.
-        times: `linear` or `quadratic` stride, or Times.
+        times: A grid's name, see `Times.of`, or Times.
         variance: `posterior`, or `forward`, the larger of DDPM's two choices.
         per_step: Free a gain on the fresh noise of every step.
 
@@ -48,4 +50,4 @@ class DDPM(AbstractFamily):
         fresh = mean.fresh
         if self.variance == "forward":
             fresh = forward(schedule, *self.mean.times(schedule)).at[-1].set(0)
-        return StepTable(mean.times, mean.clean, mean.noise, self.gain * fresh)
+        return dataclasses.replace(mean, fresh=self.gain * fresh)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from ..schedule import AbstractSchedule
-from ..types import Grid, Steps
+from ..types import Steps
 from .grids import named_grid
 
 _FLOOR = 0.01  # of 1 / K^2 of the way: what a searched gap can shrink to, or a tenth of itself
@@ -40,7 +40,7 @@ class Times(eqx.Module):
         """Make the times of a grid's name, or check that given ones are of the right number.
 
         Args:
-            times: `linear`, `quadratic`, `logsnr`, `karras` or `karras-RHO` (such as `karras-5`), or
+            times: `linear`, `quadratic`, `logsnr`, `karras` or `karras-RHO`, such as `karras-5`; or
                 Times, which are returned as they are.
             steps: K, the number of network evaluations.
             end: Where a named grid ends, a time of the schedule: 0 is data.
@@ -103,6 +103,10 @@ class Times(eqx.Module):
         anchor = tuple(float(time) for time in grid)
         return cls(jnp.zeros(steps), jnp.asarray(shift), anchor, anchor[-1] * t_max)
 
+    def __len__(self) -> int:
+        """Return K."""
+        return self.moves.shape[0]
+
     def __call__(self, schedule: AbstractSchedule) -> tuple[Steps, Float[Array, "K+1"]]:
         """Return the times on a schedule.
 
@@ -112,7 +116,7 @@ class Times(eqx.Module):
         Returns:
             The times told to the network, (K,), and the grid, (K + 1,), whose last time is the end.
         """
-        steps = self.moves.shape[0]
+        steps = len(self)
         first, last, gaps = self._anchored(schedule)
         floor = jnp.minimum(_FLOOR / steps**2, gaps / 10)
         rest = 1 - jnp.sum(floor)
@@ -131,7 +135,7 @@ class Times(eqx.Module):
             grid = np.asarray(self.anchor) * schedule.t_max
             first = grid[0]
         else:
-            grid = named_grid(self.anchor)(schedule, self.moves.shape[0], self.end)
+            grid = named_grid(self.anchor)(schedule, len(self), self.end)
             first = schedule.t_max
         last, gaps = grid[-1], (grid[:-1] - grid[1:]) / (grid[0] - grid[-1])
         return jnp.asarray(first, dtype), jnp.asarray(last, dtype), jnp.asarray(gaps, dtype)
