@@ -40,6 +40,7 @@ OPTIONS = {
     "rddim eta": {"eta": 0.5},
     "gddim eta": {"eta": 0.5},
     "gddim depth": {"depth": 2},
+    "ipndm afs": {"afs": True},  # whose first time and spread are searched
 }
 MEMBERS = [*entries("families"), *OPTIONS]
 QUICK = ("rddim", "gddim eta")

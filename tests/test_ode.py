@@ -1,5 +1,7 @@
 """The reference solver against closed forms, and DDIM against the reference."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,9 +15,13 @@ from samplerzoo import (
     DiscreteVP,
     LinearVP,
     RectifiedFlow,
+    follow_ode,
+    follow_ode_batch,
     run_table,
+    sample_batch,
     solve_ode,
 )
+from samplerzoo.core.drawing import make_table
 from samplerzoo.testing import gaussian_model
 
 MEAN, SCALE = 0.3, 0.5
@@ -95,3 +101,32 @@ def test_float32(x64):
         before, shift = quantile(schedule, schedule.t_max)
         expected = MEAN + SCALE * (np.array([0.5, -1.0]) - shift) / before
         np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["edm", "flow"])
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-7])
+def test_evaluations_are_those_that_were_made(x64, name, tolerance):
+    """Counted as the program runs; each sample has its own number."""
+    schedule, count = CASES[name][0](), []
+    exact = gaussian_model(schedule, MEAN, SCALE, 2)
+
+    def network(x, t):
+        jax.debug.callback(lambda: count.append(1))
+        return exact.network(x, t)
+
+    model = dataclasses.replace(exact, network=network)
+    x = jnp.asarray([0.4, -1.1]) * schedule.sigma(jnp.asarray(schedule.t_max))
+    found = jax.jit(lambda x: follow_ode(model, x, None, tolerance, tolerance))(x)
+    jax.effects_barrier()
+    assert len(count) == int(found.nfe) > 15
+    np.testing.assert_allclose(found.sample, solve_ode(exact, x, None, tolerance, tolerance))
+
+
+def test_a_batch_starts_where_tables_do(x64):
+    schedule = CosineVP()
+    model, key = gaussian_model(schedule, MEAN, SCALE, 3), jax.random.key(4)
+    found = jax.jit(lambda: follow_ode_batch(model, key, jnp.arange(5)))()
+    assert found.nfe.shape == (5,)
+    table = make_table(DDIM(400, "quadratic"), schedule)
+    expected = jax.jit(lambda: sample_batch(table, model, key, jnp.arange(5)))()
+    np.testing.assert_allclose(found.sample, expected, atol=0.02)

@@ -1,5 +1,7 @@
 """Tables, and the marginals of Theorem 1 by an independent recursion and by simulation."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -17,8 +19,10 @@ from samplerzoo import (
     departure,
     marginals,
     run_table,
+    sample_batch,
 )
-from samplerzoo.core.engine import draw
+from samplerzoo.core.engine import draw, start_of
+from samplerzoo.testing import gaussian_model
 from schedules import MAKERS
 
 

@@ -8,8 +8,18 @@ from .core.families import (
     GDDIM as GDDIM,
     RDDIM as RDDIM,
     AbstractFamily as AbstractFamily,
+    ExponentialIntegrator as ExponentialIntegrator,
+    RungeKutta as RungeKutta,
     Times as Times,
+    deis as deis,
+    dpmpp_multistep as dpmpp_multistep,
+    dpmpp_singlestep as dpmpp_singlestep,
+    exponential as exponential,
     free_parameters as free_parameters,
+    heun as heun,
+    ipndm as ipndm,
+    runge_kutta as runge_kutta,
+    unipc as unipc,
 )
 from .core.kernels import (
     RBF as RBF,
@@ -19,11 +29,20 @@ from .core.kernels import (
     RationalQuadratic as RationalQuadratic,
     mmd as mmd,
 )
+from .core.likelihood import (
+    Likelihood as Likelihood,
+    log_likelihood as log_likelihood,
+    nll as nll,
+)
 from .core.loss import batch_loss as batch_loss
 from .core.marginals import departure as departure, marginals as marginals
 from .core.model import DiffusionModel as DiffusionModel, Estimate as Estimate
 from .core.objectives import Objective as Objective
-from .core.ode import solve_ode as solve_ode
+from .core.ode import (
+    follow_ode as follow_ode,
+    follow_ode_batch as follow_ode_batch,
+    solve_ode as solve_ode,
+)
 from .core.optimise import (
     DivergedError as DivergedError,
     SearchState as SearchState,

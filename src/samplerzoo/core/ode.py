@@ -1,69 +1,169 @@
 """The reference: the probability-flow ODE solved by diffrax, as exactly as asked."""
 
-from functools import partial
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import diffrax
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Int
 
+from .engine import draw
 from .model import DiffusionModel
-from .types import State
+from .schedule import least_time, time_at
+from .types import Key, Scalar, State
+
+# Of Dormand and Prince's method: 6 evaluations a step, tried or taken, and one before the first.
+_STAGES, _BEFORE = 6, 1
+
+
+class Solution(NamedTuple):
+    """Where an ODE ends, and how many network evaluations that took.
+
+    Attributes:
+        sample: The model's x0 at the end, of its shape.
+        nfe: The network evaluations, of rejected steps and of the end included.
+    """
+
+    sample: Array
+    nfe: Int[Array, "..."]
 
 
 def solve_ode(
-    model: DiffusionModel, x: State, t_end: float, rtol: float = 1e-6, atol: float = 1e-6
+    model: DiffusionModel,
+    x: State,
+    t_end: float | None = None,
+    rtol: float = 1e-6,
+    atol: float = 1e-6,
 ) -> State:
     """Solve the probability-flow ODE of a model for one sample, as exactly as asked: the reference.
-
-    With `alpha = r cos(angle)`, `sigma = r sin(angle)` it is, for every schedule,
-    `d(x / r) / d angle = cos(angle) eps - sin(angle) x0` (DDIM's eq. 14 without its singularity
-    where alpha is 0): the limit of DDIM for many steps. It is solved by Dormand and Prince's method
-    of order 5 with adaptive steps. The times of an angle are found by bisection, since levels known
-    at the integers have kinks in their derivatives.
 
     Args:
         model: The model.
         x: The state at the schedule's `t_max`, of the model's shape.
-        t_end: The time to end at, above 0, where the model's x0 is returned.
+        t_end: As in `follow_ode`.
         rtol: The relative tolerance of a step.
         atol: The absolute tolerance of a step.
 
     Returns:
         The sample, of the model's shape.
+    """
+    return follow_ode(model, x, t_end, rtol, atol).sample
+
+
+def follow_ode(
+    model: DiffusionModel,
+    x: State,
+    t_end: float | None = None,
+    rtol: float = 1e-6,
+    atol: float = 1e-6,
+) -> Solution:
+    """Solve the probability-flow ODE of a model for one sample, and count what that takes.
+
+    With `alpha = r cos(angle)`, `sigma = r sin(angle)` it is, for every schedule,
+    `d(x / r) / d angle = cos(angle) eps - sin(angle) x0` (DDIM's eq. 14 without its singularity
+    where alpha is 0): the limit of DDIM for many steps. It is solved by Dormand and Prince's method
+    of order 5 with adaptive steps.
+
+    Args:
+        model: The model.
+        x: The state at the schedule's `t_max`, of the model's shape.
+        t_end: The time to end at, above 0, where the model's x0 is returned; by default the least
+            that the named grids have, see `least_time`.
+        rtol: The relative tolerance of a step.
+        atol: The absolute tolerance of a step.
+
+    Returns:
+        The sample, of the model's shape, and the network evaluations.
 
     Source:
         Song et al. 2021 (arXiv 2011.13456), section 4.3; Song, Meng and Ermon 2021
         (arXiv 2010.02502), eq. 14.
     """
-    schedule = model.schedule
-    first, last = jnp.asarray(schedule.t_max, x.dtype), jnp.asarray(t_end, x.dtype)
+    first, last = ends(model, t_end, x.dtype)
+    start = x / scale(model, first)
+    y, tried = integrate(slope(model), angle(model, first), angle(model, last), start, rtol, atol)
+    return Solution(model(scale(model, last) * y, last).x0, _STAGES * tried + _BEFORE + 1)
 
-    def angle(t):
-        return jnp.arctan2(schedule.sigma(t), schedule.alpha(t))
 
-    def scale(t):
-        return jnp.hypot(schedule.alpha(t), schedule.sigma(t))
+def follow_ode_batch(
+    model: DiffusionModel,
+    key: Key,
+    indices: Int[Array, "N"],
+    t_end: float | None = None,
+    rtol: float = 1e-6,
+    atol: float = 1e-6,
+) -> Solution:
+    """Solve the ODE from where `sample_batch` starts: the samples that a table approaches.
 
-    def halve(_, bracket, wanted):
-        low, high = bracket
-        middle = (low + high) / 2
-        below = angle(middle) < wanted
-        return jnp.where(below, middle, low), jnp.where(below, high, middle)
+    Args:
+        model: The model.
+        key: What the series of samples stands for.
+        indices: The numbers of the samples, (N,).
+        t_end: As in `follow_ode`.
+        rtol: The relative tolerance of a step.
+        atol: The absolute tolerance of a step.
 
-    def slope(wanted, y, _):
-        t, _ = jax.lax.fori_loop(0, 60, partial(halve, wanted=wanted), (last, first))
-        x0, eps = model(scale(t) * y, t)
-        return jnp.cos(wanted) * eps - jnp.sin(wanted) * x0
+    Returns:
+        The samples, (N, *model.shape), and the network evaluations of each, (N,).
+    """
 
+    def one(index: Int[Array, ""]) -> Solution:
+        spread = model.schedule.sigma(jnp.asarray(model.schedule.t_max))
+        start = spread * draw(jax.random.fold_in(key, index), 0, model.shape)
+        return follow_ode(model, start, t_end, rtol, atol)
+
+    return jax.vmap(one)(indices)
+
+
+def ends(model: DiffusionModel, t_end: float | None, dtype: Any) -> tuple[Scalar, Scalar]:
+    """Return the first time and the last, above 0."""
+    last = least_time(model.schedule) if t_end is None else t_end
+    return jnp.asarray(model.schedule.t_max, dtype), jnp.asarray(last, dtype)
+
+
+def angle(model: DiffusionModel, t: Scalar) -> Scalar:
+    """Return the angle whose tangent is `sigma / alpha`."""
+    return jnp.arctan2(model.schedule.sigma(t), model.schedule.alpha(t))
+
+
+def scale(model: DiffusionModel, t: Scalar) -> Scalar:
+    """Return `r = sqrt(alpha^2 + sigma^2)`."""
+    return jnp.hypot(model.schedule.alpha(t), model.schedule.sigma(t))
+
+
+def slope(model: DiffusionModel) -> Callable[[Scalar, State], State]:
+    """Return the slope of `x / r` over the angle."""
+
+    def at(angle: Scalar, y: State) -> State:
+        t = time_at(model.schedule, jnp.tan(angle))
+        x0, eps = model(scale(model, t) * y, t)
+        return jnp.cos(angle) * eps - jnp.sin(angle) * x0
+
+    return at
+
+
+def integrate(
+    slope: Callable[[Scalar, Any], Any],
+    start: Scalar,
+    end: Scalar,
+    y: Any,
+    rtol: float,
+    atol: float,
+) -> tuple[Any, Int[Array, ""]]:
+    """Integrate a pytree of arrays by adaptive steps (Dormand and Prince, order 5).
+
+    Returns:
+        What it is at the end, and how many steps were tried.
+    """
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(slope),
+        diffrax.ODETerm(lambda time, y, _: slope(jnp.asarray(time), y)),
         diffrax.Dopri5(),
-        angle(first),
-        angle(last),
+        start,
+        end,
         None,
-        x / scale(first),
+        y,
         stepsize_controller=diffrax.PIDController(rtol, atol),
         max_steps=100_000,
     )
-    assert solution.ys is not None
-    return model(scale(last) * solution.ys[-1], last).x0
+    return jax.tree.map(lambda ys: ys[-1], solution.ys), solution.stats["num_steps"]

@@ -255,4 +255,14 @@ def time_at(schedule: AbstractSchedule, ratio: Scalar) -> Scalar:
     found = jax.lax.fori_loop(0, 80, halve, (jnp.zeros_like(last), last))
     t = jax.lax.stop_gradient((found[0] + found[1]) / 2)
     value, slope = jax.value_and_grad(log_ratio)(t)
-    return jnp.minimum(t - (value - jnp.log(ratio)) / jax.lax.stop_gradient(slope), last)
+    step = (value - jnp.log(ratio)) / jax.lax.stop_gradient(slope)
+    return jnp.minimum(t - jnp.where(jnp.isfinite(step), step, 0), last)
+
+
+def least_time(schedule: AbstractSchedule) -> Scalar:
+    """Find the least time at which a network is asked where nothing else is said.
+
+    Of a model of discrete time that is the first level it was trained on; in continuous time it is
+    where `sigma / alpha` is 0.002, as EDM has it.
+    """
+    return jnp.asarray(1.0) if schedule.steps else time_at(schedule, jnp.asarray(0.002))

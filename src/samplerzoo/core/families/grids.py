@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..schedule import AbstractSchedule, noise_ratio, time_at
+from ..schedule import AbstractSchedule, least_time, noise_ratio, time_at
 from ..types import Grid, Scalar
 
 Numbers: TypeAlias = Float[np.ndarray, "knots"]  # a grid that the levels play no part in
-_LEAST, _MOST = 0.002, 500.0  # of sigma / alpha: EDM's least, and its inverse
+_MOST = 500.0  # of sigma / alpha: where a grid starts for a schedule that keeps nothing of data
 
 
 def linear(schedule: AbstractSchedule, steps: int, end: float) -> Numbers:
@@ -72,15 +72,6 @@ def named_grid(name: str) -> Callable[[AbstractSchedule, int, float], Grid | Num
     if base != "karras" or rho is None:
         raise ValueError(f"times is {name!r}; it must be one of {', '.join(GRIDS)} or karras-RHO.")
     return lambda schedule, steps, end: karras(schedule, steps, end, rho)
-
-
-def least_time(schedule: AbstractSchedule) -> Scalar:
-    """The least time at which the named grids ask a network: see below.
-
-    A model of discrete time knows the first level it was trained on; in continuous time it is
-    where `sigma / alpha` is 0.002, as EDM has it.
-    """
-    return jnp.asarray(1.0) if schedule.steps else time_at(schedule, jnp.asarray(_LEAST))
 
 
 def _over_ratios(
