@@ -17,6 +17,7 @@ from samplerzoo import (
     free_parameters,
     sample_batch,
 )
+from samplerzoo.core.families import heun, ipndm, presets
 from schedules import MAKERS
 
 SIGNAL = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
@@ -205,3 +206,68 @@ def test_given_times_are_used():
 def test_bad_options_are_refused(make, match):
     with pytest.raises(ValueError, match=match):
         make()
+
+
+STARTS = {
+    "dpmpp-3m": lambda steps: presets.dpmpp_3m(steps, "karras"),
+    "unipc-3": lambda steps: presets.unipc_3(steps, "logsnr"),
+    "heun": lambda steps: heun(steps, "quadratic"),
+    "sde": lambda steps: presets.sde_dpmpp_2m(steps),
+    "afs": lambda steps: ipndm(steps, "quadratic", afs=True),
+    "ddpm": lambda steps: DDPM(steps),
+}
+
+
+def equal(table, other):
+    for ours, theirs in zip(jax.tree.leaves(table), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_any_sampler_is_a_start(name):
+    """A search begins at it, bit for bit; its times are searched with the rest."""
+    schedule, start = CosineVP(), STARTS[name](6)
+    base = start.table(schedule)
+    equal(RDDIM(6, start=start).table(schedule), base)
+    for depth in (None, 1, 3):
+        table = GDDIM(6, depth=depth, start=start).table(schedule)
+        equal(table, base.to_depth(max(depth or 6, base.depth)))
+    searched = names(GDDIM(6, start=start), times=True)
+    assert {"mu0", "mu", "sigma"} < searched
+    assert any(name.endswith("times.moves") for name in searched)
+
+
+def test_deviations_are_added_to_the_start(x64):
+    """The same numbers as from DDIM, on the start's own times."""
+    schedule, rng = CosineVP(), np.random.default_rng(0)
+    mu, nu, sigma = map(jnp.asarray, rng.normal(size=(3, 6)))
+    past = jnp.asarray(rng.normal(size=(6, 2)))
+
+    def change(make, values, start):
+        where = lambda f: [getattr(f, name) for name in values]  # noqa: E731
+        moved = eqx.tree_at(where, make(start), list(values.values()))
+        return moved.table(schedule), make(start).table(schedule)
+
+    for make, values in (
+        (lambda start: RDDIM(6, start=start), {"mu": mu, "nu": nu, "sigma": sigma}),
+        (lambda start: GDDIM(6, depth=2, start=start), {"mu0": mu, "mu": past, "sigma": sigma}),
+    ):
+        table, base = change(make, values, presets.dpmpp_3m(6, "karras"))
+        other, plain = change(make, values, DDIM(6, "karras"))
+        depth = other.depth
+        np.testing.assert_array_equal(table.times, other.times)
+        for name in ("clean", "noise"):
+            added, expected = (getattr(a, name) - getattr(b, name)
+                               for a, b in ((table, base), (other, plain)))  # fmt: skip
+            np.testing.assert_allclose(added[:, :depth], expected, atol=1e-12)
+            np.testing.assert_array_equal(added[:, depth:], 0)
+        np.testing.assert_allclose(table.fresh - base.fresh, other.fresh - plain.fresh, atol=1e-12)
+
+
+@pytest.mark.parametrize("make", [RDDIM, GDDIM])
+def test_a_start_that_does_not_fit_is_refused(make):
+    with pytest.raises(ValueError, match="has 5 evaluations where 6 steps are asked"):
+        make(6, start=ipndm(5)).table(CosineVP())
+    for given in ({"times": "karras"}, {"eta": 0.5}):
+        with pytest.raises(ValueError, match="A start has its own times and eta"):
+            make(6, start=ipndm(6), **given)

@@ -191,7 +191,8 @@ def test_runge_kutta_fills_up_with_euler(x64):
     schedule = CosineVP()
     table = make_table(heun(6, "linear"), schedule)
     np.testing.assert_allclose(table.times, schedule.t_max * np.array([4, 3, 2, 2, 1, 1]) / 4)
-    same(make_table(runge_kutta(6, "quadratic"), schedule), DDIM(6, "quadratic").table(schedule))
+    ddim = DDIM(6, "quadratic").table(schedule).to_depth(6)
+    same(make_table(runge_kutta(6, "quadratic"), schedule), ddim)
 
 
 def churned(schedule, grid, strength, low, high, noise, keys, x):
@@ -353,7 +354,6 @@ MULTISTEP = {
     "deis-2": (full(presets.deis_2), 3),
     "deis-3": (full(presets.deis_3), 4),
     "exponential-eps-3": (full(exponential, order=3, answer="eps"), 3),
-    "exponential-x0-4": (full(exponential, order=4), 4),
     "exponential-ratio-4": (full(exponential, order=4, answer="eps", variable="ratio"), 4),
 }
 SINGLESTEP = {
@@ -391,15 +391,16 @@ def slope(make, numbers, first, last, exact_end):
 def test_order_of_multistep_solvers(x64, exact_end, name):
     """Their first steps, of fewer answers, are as much shorter as makes them no matter."""
     make, order = MULTISTEP[name]
-    first = [(order + 1) / answers for answers in range(2, order + 1)]
-    found = slope(lambda n, times: make(len(times), times), (40, 80), first, [], exact_end)
+    first = [(order + 2.5) / answers for answers in range(2, order + 1)]
+    numbers = (160, 320) if name in ("unipc-2", "unipc-3") else (80, 160)
+    found = slope(lambda n, times: make(len(times), times), numbers, first, [], exact_end)
     assert abs(found - order) < 0.15
 
 
 @pytest.mark.parametrize("name", SINGLESTEP)
 def test_order_of_singlestep_solvers(x64, exact_end, name):
     make, order = SINGLESTEP[name]
-    found = slope(make, (24, 48), [], [], exact_end)
+    found = slope(make, (96, 192), [], [], exact_end)
     assert abs(found - order) < 0.15
 
 
@@ -412,5 +413,5 @@ def test_order_of_runge_kutta_methods(x64, exact_end, method):
     def make(n, times):
         return runge_kutta(n * stages + 1, times, method)
 
-    found = slope(make, (16, 32), [], [(order + 1) / 2], exact_end)
+    found = slope(make, (24, 48), [], [order], exact_end)
     assert abs(found - order) < 0.15

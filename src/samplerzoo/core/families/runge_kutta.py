@@ -148,7 +148,7 @@ class RungeKutta(AbstractFamily):
             made.base,
             alpha,
             alpha * ratio,
-            self.churn.noise * alpha * sqrt(raised**2 - ratio**2),
+            self.churn.noise * alpha * sqrt((raised - ratio) * (raised + ratio)),
             "eps",
             (alpha * jnp.where(known, way, 0)[made.step])[:, None] * weights,
             len(self.tableau.places),
