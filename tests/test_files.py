@@ -26,6 +26,7 @@ from samplerzoo.runs.store import (
     cut_log,
     load_checkpoint,
     load_config,
+    load_family_into,
     load_result,
     load_sampler,
     log_line,
@@ -359,6 +360,25 @@ def test_a_checkpoint_comes_back_and_another_is_refused(tmp_path):
     other = GDDIM(4)
     with pytest.raises(ValueError, match=r"checkpoint\.safetensors does not fit this run"):
         load_checkpoint(tmp_path, start(other, free_parameters(other), adam(10, 0.1)))
+
+
+def test_times_of_an_earlier_version_are_refused(tmp_path):
+    """A checkpoint and a family whose times were the logarithms of their gaps; not the table."""
+    family = DDIM(3)
+    state = start(family, free_parameters(family, times=True), adam(10, 0.1))
+    table = family.table(SCHEDULES[0])
+    save_checkpoint(tmp_path, state)
+    save_sampler(tmp_path / "sampler", family, table, {})
+    for name in ("checkpoint.safetensors", "sampler"):
+        tensors, metadata = read_tensors(tmp_path / name)
+        renamed = {key.replace("times.moves", "times.gaps"): a for key, a in tensors.items()}
+        assert renamed.keys() != tensors.keys()
+        write_tensors(tmp_path / name, renamed, metadata)
+    with pytest.raises(ValueError, match=r"checkpoint\.safetensors is of an earlier samplerzoo"):
+        load_checkpoint(tmp_path, state)
+    with pytest.raises(ValueError, match=r"sampler is of an earlier samplerzoo.*search again"):
+        load_family_into(tmp_path / "sampler", family)
+    same(load_sampler(tmp_path / "sampler")[0], table)
 
 
 def test_a_sampler_comes_back(tmp_path):

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array
 
 from .core.drawing import make_table
-from .core.engine import sample_batch
+from .core.engine import run_from_noise, sample_batch
 from .core.families import GRIDS, STRIDES, AbstractFamily
 from .core.kernels import AbstractKernel
 from .core.model import DiffusionModel
@@ -79,9 +79,11 @@ def check_family(cls: Callable[..., AbstractFamily], **options: Any) -> None:
     3. Its table has that many rows, its times lie inside (0, t_max], and all is finite.
     4. Its start is a valid sampler: exact Gaussian data come out near the data's mean and spread.
     5. Any values of its floating-point arrays give a finite table.
-    6. Its table has finite derivatives in those arrays, agreeing with finite differences.
+    6. Its table has finite derivatives in those arrays, agreeing with finite differences; so has a
+       sample as a search draws it.
     7. Its arrays are floating-point, and each of them acts on the table.
-    8. Its first time is fixed, whatever the arrays: a search sends no derivative through it.
+    8. Its first time is fixed, whatever the arrays: a search sends no derivative through it. A
+       table with a spread of its own is free of this.
 
     Args:
         cls: The family.
@@ -109,7 +111,8 @@ def check_family(cls: Callable[..., AbstractFamily], **options: Any) -> None:
             table = _table(cls, _move(family, scale), schedule)
             what = f"parameters of the order of {scale:g}"
             _check_table(cls, table, schedule, 7, what)
-            _rule(np.allclose(table.times[0], first, rtol=1e-6, atol=0), cls,
+            fixed = np.allclose(table.times[0], first, rtol=1e-6, atol=0)
+            _rule(fixed or table.spread is not None, cls,
                   f"must hold its first time fixed, but moves it for {what}")  # fmt: skip
     first, other = (_table(cls, _make(cls, 7, s, options), CosineVP()).times for s in STRIDES)
     _rule(not np.allclose(first, other), cls, "must follow the stride it is given as times")
@@ -435,10 +438,12 @@ def _move(family: AbstractFamily, scale: float) -> AbstractFamily:
 def _check_derivatives(cls: Callable, family: AbstractFamily) -> None:
     """Rules 6 and 7, in float64 on the cosine schedule, which is smooth."""
     arrays, rest = eqx.partition(_move(family, 0.1), eqx.is_inexact_array)
-    schedule = CosineVP()
+    model = gaussian_model(schedule := CosineVP())
 
     def total(arrays):
-        leaves = jax.tree.leaves(eqx.combine(arrays, rest).table(schedule))
+        table = eqx.combine(arrays, rest).table(schedule)
+        sample = run_from_noise(table, model, jax.random.key(0), jnp.asarray(0))
+        leaves = [*jax.tree.leaves(table), sample]
         weights = [np.cos(n + np.arange(leaf.size)) for n, leaf in enumerate(leaves)]
         return sum(jnp.vdot(w, leaf.ravel()) for w, leaf in zip(weights, leaves, strict=True))
 

@@ -14,6 +14,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from .model import DiffusionModel, Estimate
+from .schedule import AbstractSchedule
 from .table import StepTable
 from .types import Key, Scalar, State
 
@@ -131,10 +132,14 @@ def start_of(
     """Give the first state of sample number `index` of a key's series, and its own key."""
     own = jax.random.fold_in(key, index)
     noise = draw(own, 0, model.shape)
-    spread = table.spread
-    if spread is None:
-        spread = model.schedule.sigma(jnp.asarray(model.schedule.t_max, noise.dtype))
-    return spread.astype(noise.dtype) * noise, own
+    return first_spread(table, model.schedule).astype(noise.dtype) * noise, own
+
+
+def first_spread(table: StepTable, schedule: AbstractSchedule) -> Scalar:
+    """Give the standard deviation of a sampler's first state: its own, or `sigma(t_max)`."""
+    if table.spread is not None:
+        return table.spread
+    return schedule.sigma(jnp.asarray(schedule.t_max, float))
 
 
 def _start(table: StepTable, x: State) -> Progress:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..core.engine import first_spread
 from ..core.marginals import departure
 from ..core.model import DiffusionModel
 from ..core.schedule import AbstractSchedule
@@ -105,7 +106,7 @@ def plain_sampler(
             clean=table.clean.tolist(),
             noise=table.noise.tolist(),
             fresh=table.fresh.tolist(),
-            init_sigma=float(schedule.sigma(jnp.asarray(schedule.t_max, jnp.float64))),
+            init_sigma=float(first_spread(table, schedule)),
             prediction=PREDICTIONS[model.prediction],
             clip=model.clip,
             space=_space(np.asarray(alphas), np.asarray(sigmas)),

@@ -155,10 +155,21 @@ def load_checkpoint(folder: Path, like: SearchState) -> SearchState:
     path = folder / "checkpoint.safetensors"
     if not path.exists():
         return like
+    tensors, _ = read_tensors(path)
+    _refuse_earlier(path, tensors)
     try:
-        return from_tensors(like, read_tensors(path)[0])
+        return from_tensors(like, tensors)
     except ValueError as error:
         raise ValueError(f"The checkpoint {path} does not fit this run: {error}") from error
+
+
+def _refuse_earlier(path: Path, tensors: Iterable[str]) -> None:
+    """Refuse what was searched when times were the logarithms of their gaps themselves."""
+    if any(name.endswith("times.gaps") for name in tensors):
+        raise ValueError(
+            f"{path} is of an earlier samplerzoo, whose searched times were other numbers; search "
+            "again to continue or to have the family. A finished run's sampler is as good as ever."
+        )
 
 
 def save_sampler(path: Path, family: AbstractFamily, table: StepTable, about: dict) -> None:
@@ -219,6 +230,7 @@ def load_family_into(path: Path, like: AbstractFamily) -> AbstractFamily:
         ValueError: The file is damaged, or holds another family.
     """
     tensors, _ = read_tensors(path)
+    _refuse_earlier(path, tensors)
     names = {name: name.removeprefix("family.") for name in tensors if name.startswith("family.")}
     try:
         return from_tensors(like, {short: tensors[name] for name, short in names.items()})
