@@ -30,7 +30,7 @@ FAMILY_OPTIONS = [
     ("exponential", {"order": 3, "answer": "eps", "variable": "ratio"}),
     ("heun", {}),
     ("heun", {"churn": 10.0, "churn_high": 50.0}),
-    ("heun", {"afs": True}),
+    ("dpmpp-2s", {"afs": True}),
     ("runge-kutta", {"method": "Bosh3"}),
 ]
 

@@ -219,7 +219,8 @@ def heun(
         churn_high: S_max, in sigma / alpha.
         churn_noise: S_noise.
         end: The time where a named grid ends; 0 is data.
-        afs: Spare the first evaluation, see `without_first`.
+        afs: Spare the first evaluation, see `without_first`; its error grows with the first step,
+            so that this needs a grid whose first step is short in sigma / alpha.
 
     Returns:
         The family.
