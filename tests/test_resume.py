@@ -193,7 +193,7 @@ def test_damaged_runs_are_refused(folder, alone):
         ("config.toml", config.replace('"gddim"', "3").encode(), "of type str"),
         ("config.toml", config.replace("steps = 40", "steps = 4").encode(), "does not fit"),
         ("config.toml", config.replace('"gddim"', '"gdim"').encode(), "'gddim'"),
-        ("config.toml", whole["config.toml"][:50], "config.toml is not valid TOML"),
+        ("config.toml", whole["config.toml"][:50], "config.toml cannot be read as TOML"),
         ("config.toml", b"", "config.toml lacks data"),
         ("result.json", b"{", "result.json is damaged"),
     ]

@@ -3,12 +3,14 @@
 import re
 from pathlib import Path
 
+import test_begin_or_resume
 import test_data_formats
 import test_hostile_data
 import test_hostile_files
 import test_hostile_hub
 import test_hostile_images
 import test_hostile_plugins
+import test_hostile_runs
 import test_schema
 from samplerzoo import limits
 
@@ -21,6 +23,7 @@ def count(cases, *kinds: str) -> int:
 
 def test_the_totals_are_those_of_the_tests():
     images, data = test_hostile_images, test_hostile_data.CASES
+    runs, checkpoints = test_hostile_runs.ALL, test_begin_or_resume
     files, schema, plugins = test_hostile_files, test_schema, test_hostile_plugins
     others = count(images.CASES, "other")
     totals = [
@@ -34,6 +37,11 @@ def test_the_totals_are_those_of_the_tests():
         2 * len(files.PICKLES) + len(files.ARCHIVES) + len(files.SAFETENSORS),
         len(schema.HOSTILE) + len(schema.TOML) + len(schema.FRONT) + len(schema.LOGS),
         len(test_hostile_hub.CASES),
+        count(runs, "code", "inspected"),
+        count(runs, "file"),
+        count(runs, "place"),
+        count(runs, "numbers") + len(checkpoints.EDITS) + len(checkpoints.STATES),
+        count(runs, "config", "result"),
         len(plugins.HOSTILE) + len(plugins.ALIKE) + len(plugins.BROKEN),
     ]
     assert [int(n) for n in re.findall(r"^\| [^`].*? \| (\d+) \| ", PAGE, re.MULTILINE)] == totals

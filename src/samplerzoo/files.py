@@ -14,6 +14,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from .opening import check_path
+
 T = TypeVar("T")
 
 
@@ -51,6 +53,9 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
     Raises ValueError, naming the file, where it is truncated or something else.
     """
+    check_path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder where a file is needed.")
     try:
         with safetensors.safe_open(path, "numpy") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118

@@ -76,6 +76,7 @@ CONFIG_BYTES = Limit("SAMPLERZOO_MAX_CONFIG_BYTES", 2**16, "bytes")  # of TOML, 
 GROUP_BYTES = Limit("SAMPLERZOO_MAX_GROUP_BYTES", 2**29, "bytes")  # of Parquet rows in one group
 ROWS = Limit("SAMPLERZOO_MAX_ROWS", 2**27, "rows")  # of Parquet files
 DOWNLOAD_BYTES = Limit("SAMPLERZOO_MAX_DOWNLOAD_BYTES", 2**24, "bytes")  # of what is not weights
+STEPS = Limit("SAMPLERZOO_MAX_STEPS", 4096, "steps")  # of a sampler
 HUB_SECONDS = Limit("SAMPLERZOO_HUB_SECONDS", 60, "seconds")  # of waiting for an answer
 PLUGIN_SECONDS = Limit("SAMPLERZOO_PLUGIN_SECONDS", 20, "seconds")  # of a plugin's import
 JOIN_SECONDS = Limit("SAMPLERZOO_JOIN_SECONDS", 50, "seconds")  # until all processes are there

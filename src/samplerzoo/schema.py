@@ -345,5 +345,7 @@ def _dot(name: Any) -> str:
 ANYTHING = _scalar("anything", lambda v: True)
 FLAG = _scalar("true or false", lambda v: isinstance(v, bool))
 NUMBER = number()
+# A number, or what stands for one that is not finite.
+MEASURED = _scalar("a number", lambda v: type(v) is float or (type(v) is int and abs(v) <= LARGE))
 TEXT = text()
 NAMES = mapping(ANYTHING)  # whatever they stand for

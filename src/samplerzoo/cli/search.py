@@ -61,6 +61,8 @@ def option(name: str, text: str, **more):
 @option("--checkpoint-every", "Longest time between two checkpoints.", metavar="SECONDS")
 @click.option("--out", type=click.Path(path_type=Path),
               help="Folder of the run.  [default: a new one under runs/]")  # fmt: skip
+@click.option("--resume", is_flag=True, help="Continue the search in --out if it has begun with "
+              "the same options, else begin it: one command for what may restart.")  # fmt: skip
 @process_options
 @json_option
 @quiet_option

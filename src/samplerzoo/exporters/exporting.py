@@ -40,4 +40,4 @@ def export(run: Run | str | Path, to: str, out: str | Path, name: str | None = N
             "underscores."
         )
     about = {"family": config.family, "nfe": config.steps, "seed": config.seed}
-    return write(plain_sampler(name, found.table, found.model, about), Path(out))
+    return write(plain_sampler(name, found.table_on(found.model), found.model, about), Path(out))

@@ -5,20 +5,24 @@ import json
 import re
 import tempfile
 from collections.abc import Collection, Mapping
-from itertools import chain, count
-from pathlib import Path, PurePath
+from itertools import chain, count, product
+from pathlib import Path
 from typing import Any
 
 from ..files import read_tensors, write, write_tensors
 from ..hub import Reference, parse
 from ..hub.download import listing
 from ..hub.errors import explained
+from ..limits import FILE_BYTES
+from ..opening import read_file
 from ..runs.names import published as without_path, repository
+from ..runs.run import PICTURES
 from ..runs.setup import PARTS
 from ..runs.spec import Config
 from ..runs.store import load_config, load_result, load_sampler, resuming, save_config
 from .card import card
 
+_PNG = b"\x89PNG\r\n\x1a\n"
 _WITH_PATHS = ("model", "data", "features", "report_features")  # the parts whose names may be paths
 
 
@@ -93,10 +97,21 @@ def prepare(run: Path, name: str, folder: Path) -> None:
     write_tensors(folder / "sampler.safetensors", tensors, metadata | {"about": about})
     result = {**renamed(result, names), "run": name}
     write(folder / "result.json", (json.dumps(result, indent=2) + "\n").encode())
-    for picture in result["pictures"]:
-        write(folder / PurePath(picture).name, (run / PurePath(picture).name).read_bytes())
+    for name_of_picture in PICTURES:
+        write(folder / name_of_picture, _picture(run / name_of_picture))
     write(folder / "README.md", card(name, public, result, base).encode())
     refuse_secrets(folder, config)
+
+
+def _picture(path: Path) -> bytes:
+    """A picture that the run made, which is no link to another file."""
+    remedy = "draw it again: remove result.json, and `samplerzoo resume` makes it"
+    if path.is_symlink():
+        raise ValueError(f"{path} is a link, which is not followed; {remedy}.")
+    data = read_file(path, FILE_BYTES) if path.is_file() else b""
+    if not data.startswith(_PNG):
+        raise ValueError(f"{path} is not a PNG file; {remedy}.")
+    return data
 
 
 def public_names(config: Config) -> dict[str, str]:
@@ -149,7 +164,8 @@ def refuse_secrets(folder: Path, config: Config) -> None:
     secrets = {f"the path {path}": str(path) for path in paths} | {"your token": get_token() or ""}
     for what, secret in secrets.items():
         # Whole: the end of a web address such as .../data is not the folder /data.
-        pattern = re.compile(rb"(?<![\w.-])%b(?![\w-])" % re.escape(secret.encode()))
-        for file in folder.iterdir():
+        spelt = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
+        for file, one in product(folder.iterdir(), spelt):
+            pattern = re.compile(rb"(?<![\w.-])%b(?![\w-])" % re.escape(one.encode()))
             if secret and pattern.search(file.read_bytes()):
                 raise ValueError(f"{file.name} would publish {what}; nothing was sent.")

@@ -109,7 +109,7 @@ def read_runs(
     searches, rows, measure = [], [], eqx.filter_jit(departure)
     names = labels({name: run.config for name, run in runs.items()})
     for name, run in runs.items():
-        result, table = finished(name, run), run.table
+        result, table = finished(name, run), run.table_on(model)
         clean, noise = ddim_at(table, model)
         a, v = map(np.asarray, measure(table, model.schedule))
         seconds, cost = recorded(name, result)

@@ -39,12 +39,12 @@ def finished(name: str, run: Run) -> dict[str, Any]:
     """Return a run's result.
 
     Raises:
-        ValueError: The run is not finished.
+        ValueError: The run is not finished, its result is damaged, or is of another sampler.
     """
     if run.result is None:
         remedy = f"; `{resuming(run.path)}` finishes it" if run.path else ""
         raise ValueError(f"{name} is not finished{remedy}.")
-    return run.result
+    return run.checked_result
 
 
 def recorded(name: str, result: Mapping[str, Any]) -> tuple[float, dict[str, int]]:

@@ -14,11 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from ..files import write
+from ..opening import read_file
 from ..references import same
+from ..schema import ANYTHING, NAMES, TEXT, mapping, parse_json, read_json, record, row as a_row
+from ..wording import phrase
 from .rows import Row, Scores, read_row
 from .store import is_leftover, remove_leftovers
 
 ABOUT, ROWS = "evaluation.json", "rows.jsonl"
+_CONTENT = record(
+    {
+        "about": record({"depends_on": NAMES}),
+        "samplers": mapping(TEXT),
+        "rows": a_row(ANYTHING),  # which `read_row` checks
+    },
+    {"kinds": mapping(TEXT)},
+)
 
 
 @dataclass
@@ -136,19 +147,17 @@ def load_evaluation(folder: Path) -> Evaluation:
         ValueError: There is none in it, or it is damaged.
     """
     path = folder / ABOUT
+    if not path.exists():
+        raise ValueError(f"{folder} holds no evaluation: there is no {path.name} in it.")
     try:
-        content = json.loads(path.read_bytes())
-        about = dict(content["about"])
-        about["depends_on"] = dict(about["depends_on"])
-        samplers = {str(name): str(value) for name, value in dict(content["samplers"]).items()}
-        kinds = {str(name): str(kind) for name, kind in dict(content.get("kinds", {})).items()}
-        given = list(content["rows"])
-    except OSError as error:
-        raise ValueError(f"{folder} holds no evaluation: {path.name} cannot be read.") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged; evaluate into a new folder.") from error
+        content = read_json(path, _CONTENT)
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged; evaluate into a new folder ({phrase(error)})."
+        ) from error
+    about, samplers, kinds = content["about"], content["samplers"], content.get("kinds", {})
     rows: dict[tuple, Row] = {}
-    for row in given:
+    for row in content["rows"]:
         _merge(rows, read_row(row, str(path)))
     for row in _lines(folder / ROWS):
         _merge(rows, read_row(row, str(folder / ROWS)))
@@ -157,10 +166,10 @@ def load_evaluation(folder: Path) -> Evaluation:
 
 def _lines(path: Path) -> Iterable[Any]:
     """The content of the whole lines of a file; a line that was torn, and what follows, is left."""
-    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
+    for line in read_file(path).splitlines() if path.exists() else []:
         try:
-            yield json.loads(line)
-        except (ValueError, RecursionError):
+            yield parse_json(line, ANYTHING, str(path))
+        except ValueError:
             return
 
 

@@ -25,6 +25,7 @@ import tomli_w
 
 from ..hub import Reference, parse as parse_reference
 from ..registry import GROUPS, RegistryError, entries, entry, load, resolve as resolve_registered
+from ..wording import printable, shown
 from .errors import UntrustedNameError
 from .spec import NamedModel
 
@@ -155,12 +156,13 @@ def check_trusted(group: str, name: Name, allow_code: bool) -> None:
     part = GROUPS[group]
     if name.runs_code:
         raise UntrustedNameError(
-            f"The {part} is {name}, code on this machine, which is not run because a run of others "
-            "says so; `samplerzoo pull` it with --allow-code once you have read its config.toml."
+            f"The {part} is {printable(str(name))}, code on this machine, which is not run because "
+            "a run of others says so; `samplerzoo pull` it with --allow-code once you have read "
+            "its config.toml."
         )
     if name.place is not None and not name.on_hub:
         raise UntrustedNameError(
-            f"The {part} is {str(name)!r}, a path, and a run of others names no files of this "
+            f"The {part} is {shown(str(name))}, a path, and a run of others names no files of this "
             "machine; give yours."
         )
 

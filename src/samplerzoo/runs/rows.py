@@ -9,12 +9,18 @@ from typing import Any
 
 from ..files import write
 from ..metrics import Interval, decimals, mean_interval, normal_interval
+from ..schema import MEASURED, check, mapping, record, text, whole
 from ..tables import Table, csv_text
+from ..wording import phrase, printable
 
 NAMES = ("sampler", "nfe", "features")  # the first fields of a row in a file
 COUNTS = ("n", "seed")  # the last ones
 ABSENT = "-"  # in a table, of a metric that does not apply
 ERROR = "_se"  # ends the name of the column that is another column's standard error
+_LONGEST = 1000  # characters of a name, which may be a path
+_NAME, _COUNT = text(_LONGEST, ".+"), whole(0, 2**53)
+_RECORD = record({"sampler": _NAME, "features": _NAME, "nfe": _COUNT, "n": _COUNT, "seed": _COUNT})
+_SCORES = mapping(MEASURED, 1000)
 
 
 @dataclass(frozen=True)
@@ -75,22 +81,25 @@ def read_row(given: Any, where: str) -> Row:
     Raises:
         ValueError: It is not such an object.
     """
-    if not isinstance(given, dict):
-        raise ValueError(f"{where} is damaged: one of its rows is not an object.")
     fixed = (*NAMES, *COUNTS)
-    scores = {k: v for k, v in given.items() if k not in fixed and v is not None}
-    words = [given.get("sampler"), given.get("features")]
-    counts = [given.get(key) for key in ("nfe", *COUNTS)]
-    good = all(isinstance(word, str) and word for word in words)
-    good &= all(isinstance(count, int) and not isinstance(count, bool) for count in counts)
-    good &= all(isinstance(v, int | float) and not isinstance(v, bool) for v in scores.values())
-    if not good:
+    try:
+        check(given, _RECORD, "A row")
+        scores = {k: v for k, v in given.items() if k not in fixed and v is not None}
+        check(scores, _SCORES, "A row")
+    except ValueError as error:
         raise ValueError(
-            f"{where} has a row that does not hold scores: {json.dumps(given)[:200]}. It needs "
+            f"{where} has a row that does not hold scores: {phrase(error)}. It needs "
             f"{', '.join(fixed)} and a number in each other column."
-        )
+        ) from error
     finite = {k: float(v) if math.isfinite(v) else math.nan for k, v in scores.items()}
-    return Row(**{key: given[key] for key in fixed}, scores=finite)
+    known = {key: given[key] for key in fixed}
+    names = {key: _clean(known[key]) for key in ("sampler", "features")}
+    return Row(**{**known, **names}, scores={_clean(k): v for k, v in finite.items()})
+
+
+def _clean(name: str) -> str:
+    """A name as a terminal may show it."""
+    return name if name.isprintable() else printable(name, _LONGEST)
 
 
 Summary = dict[tuple[str, int, str], dict[str, Interval]]  # by sampler, NFE and feature space

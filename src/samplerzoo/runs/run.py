@@ -19,8 +19,10 @@ from ..core.model import DiffusionModel
 from ..core.optimise import SearchState
 from ..core.table import StepTable
 from ..core.types import Key
-from ..files import write
+from ..files import digest, write
 from ..hub import PREFIX, parse
+from ..limits import FILE_BYTES
+from ..opening import read_file
 from .errors import RunError
 from .names import label_of
 from .parts import load_model, make_family
@@ -29,6 +31,7 @@ from .rows import Scores, read_row
 from .setup import add_directory
 from .spec import Config, check_seed
 from .store import (
+    SAMPLER,
     load_config,
     load_family_into,
     load_result,
@@ -36,6 +39,7 @@ from .store import (
     read_log,
     refuse_taken,
     resuming,
+    run_folder,
     save_checkpoint,
     save_config,
     save_result,
@@ -43,7 +47,6 @@ from .store import (
     write_log,
 )
 
-SAMPLER = "sampler.safetensors"
 PICTURES = ("samples.png", "curve.png")
 # Of a configuration, what a sampler's file says.
 _ABOUT = ("family", "family_options", "steps", "times", "model", "features", "kernel", "seed")
@@ -94,7 +97,32 @@ class Run:
         Raises:
             ValueError: The run's file is missing or damaged.
         """
-        return self.found.table if self.found else load_sampler(self._folder / SAMPLER)[0]
+        if self.found:
+            return self.found.table
+        path = self._folder / SAMPLER
+        table, _ = load_sampler(path)
+        if table.nfe != self.config.steps:
+            raise ValueError(
+                f"{path} holds a sampler of {table.nfe} steps where config.toml says "
+                f"{self.config.steps}; one of the two is another run's."
+            )
+        return table
+
+    def table_on(self, model: DiffusionModel) -> StepTable:
+        """Return the searched sampler as numbers, whose times are times of a model.
+
+        Args:
+            model: The model that is to be sampled.
+
+        Returns:
+            The table.
+
+        Raises:
+            ValueError: The run's file is missing or damaged, or asks the network at times that the
+                model does not have.
+        """
+        check_times(self.table, model, str(self.path or "the run"))
+        return self.table
 
     @cached_property
     def family(self) -> AbstractFamily:
@@ -134,6 +162,24 @@ class Run:
         return self.found.result if self.found else load_result(self._folder)
 
     @property
+    def checked_result(self) -> dict[str, Any]:
+        """Return the result of a finished run, which is of its sampler and no other.
+
+        Raises:
+            ValueError: The run is not finished, its result is damaged, or is of another sampler.
+        """
+        if self.result is None:
+            remedy = f"; `{resuming(self.path)}` finishes it" if self.path else ""
+            raise ValueError(f"{self.path or 'The run'} is not finished{remedy}.")
+        then = self.result.get("table")  # older results say nothing
+        if then is not None and self.path is not None and then != digest(self.table):
+            raise ValueError(
+                f"The scores in {self.path} are of another sampler than its {SAMPLER}; remove "
+                f"result.json, and `{resuming(self.path)}` scores this one."
+            )
+        return self.result
+
+    @property
     def finished(self) -> bool:
         """Tell whether the sampler has been searched and scored."""
         return self.result is not None
@@ -148,9 +194,9 @@ class Run:
         """Return the scores of the searched sampler and of the baselines.
 
         Raises:
-            ValueError: The run is not finished, or its result is damaged.
+            ValueError: The run is not finished, its result is damaged, or is of another sampler.
         """
-        result = self._finished()
+        result = self.checked_result
         where = f"The result of {self.path or 'the run'}"
         roles = {
             result["report_features"]: "not searched",
@@ -167,9 +213,9 @@ class Run:
         It goes by the report's features.
 
         Raises:
-            ValueError: The run is not finished.
+            ValueError: The run is not finished, or its result is of another sampler.
         """
-        result = self._finished()
+        result = self.checked_result
         space, own = result["report_features"], result["sampler"]
         fds = {row.sampler: row.scores["fd"] for row in self.scores.rows if row.features == space}
         best = min((name for name in fds if name != own), key=fds.__getitem__)
@@ -190,7 +236,7 @@ class Run:
         if self.found:
             return self.found.pictures
         paths = [self._folder / name for name in PICTURES]
-        return {path.name: path.read_bytes() for path in paths if path.is_file()}
+        return {path.name: read_file(path) for path in paths if path.is_file()}
 
     def sample(
         self, n: int = 64, seed: int = 0, key: Key | None = None
@@ -211,7 +257,9 @@ class Run:
         if n < 1:
             raise ValueError(f"n is {n}; it must be at least 1.")
         check_seed(seed)
-        drawn = draw_samples(self.table, self.model, report_key(seed) if key is None else key, n)
+        drawn = draw_samples(
+            self.table_on(self.model), self.model, report_key(seed) if key is None else key, n
+        )
         bad = np.sum(~np.isfinite(drawn.reshape(n, -1)).all(axis=1))
         if bad:
             logging.getLogger("samplerzoo").warning(
@@ -242,11 +290,11 @@ class Run:
         write_log(folder, self.log)
         if self.found:
             save_run_sampler(folder, self.config, self.found.family, self.found.table)
-            save_checkpoint(folder, self.found.state)
+            save_checkpoint(folder, self.found.state, self.config)
         else:
             for name in (SAMPLER, "checkpoint.safetensors"):
                 if (self._folder / name).is_file():
-                    write(folder / name, (self._folder / name).read_bytes())
+                    write(folder / name, read_file(self._folder / name, FILE_BYTES))
         for name, picture in self.pictures.items():
             write(folder / name, picture)
         if self.result is not None:
@@ -277,17 +325,25 @@ class Run:
             raise RunError("This run has neither a folder nor anything in memory.")
         return self.path
 
-    def _finished(self) -> dict[str, Any]:
-        if self.result is None:
-            remedy = f"; `{resuming(self.path)}` finishes it" if self.path else ""
-            raise ValueError(f"{self.path or 'The run'} is not finished{remedy}.")
-        return self.result
-
 
 def _image(name: str, picture: bytes) -> str:
     content = base64.b64encode(picture).decode()
     title = html.escape(Path(name).stem)
     return f'<p><img alt="{title}" src="data:image/png;base64,{content}"></p>'
+
+
+def check_times(table: StepTable, model: DiffusionModel, what: str) -> None:
+    """Refuse a table whose times are not those of a model's schedule.
+
+    Raises:
+        ValueError: A time is not above 0 and at most the schedule's `t_max`.
+    """
+    times, most = np.asarray(table.times), model.schedule.t_max
+    if not np.all((times > 0) & (times <= most)):
+        raise ValueError(
+            f"The sampler {what!r} asks the network at times that are not above 0 and at most "
+            f"{most:g}, the model's; give a table for this model's schedule."
+        )
 
 
 def save_run_sampler(
@@ -301,8 +357,8 @@ def load_run(path: str | Path, **objects: Any) -> Run:
     """Load a run, finished or not, from its folder or from the Hub.
 
     Args:
-        path: A run's folder, or `hf:owner/name[@revision]`, which is trusted with nothing: it names
-            neither code nor files of this machine.
+        path: A run's folder or a file in it, or `hf:owner/name[@revision]`, which is trusted with
+            nothing: it names neither code nor files of this machine.
         **objects: The parts that were given as objects when the search began, such as `model`.
 
     Returns:
@@ -315,7 +371,8 @@ def load_run(path: str | Path, **objects: Any) -> Run:
     if isinstance(path, str) and path.startswith(PREFIX):
         folder = fetch_run(parse(path))
         return Run(fetch_config(folder), folder, objects)
-    return Run(load_config(Path(path)), Path(path), objects)
+    folder = run_folder(path)
+    return Run(load_config(folder), folder, objects)
 
 
 def sample(

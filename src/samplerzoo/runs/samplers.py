@@ -6,8 +6,6 @@ from functools import singledispatch
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-import numpy as np
-
 from ..core.drawing import make_table
 from ..core.families import STRIDES, AbstractFamily
 from ..core.model import DiffusionModel
@@ -16,7 +14,7 @@ from ..hub import PREFIX
 from ..registry import entries
 from .names import label_of, name_of, options as read_options
 from .parts import load_family
-from .run import Run, load_run
+from .run import Run, check_times, load_run
 
 RUN, FAMILY, OBJECT = "run", "family", "object"  # what a scored sampler is
 Given: TypeAlias = str | Path | Run | StepTable | AbstractFamily | type[AbstractFamily]
@@ -127,17 +125,12 @@ def sampler_tables(
 
 @sampler_tables.register
 def _(given: Run, name: str, steps: Sequence[int], model: DiffusionModel) -> list[Sampler]:
-    return [Sampler(name, RUN, given.table)]
+    return [Sampler(name, RUN, given.table_on(model))]
 
 
 @sampler_tables.register
 def _(given: StepTable, name: str, steps: Sequence[int], model: DiffusionModel) -> list[Sampler]:
-    times, most = np.asarray(given.times), model.schedule.t_max
-    if not np.all((times > 0) & (times <= most)):
-        raise ValueError(
-            f"The sampler {name!r} asks the network at times that are not above 0 and at most "
-            f"{most:g}, the model's; give a table for this model's schedule."
-        )
+    check_times(given, model, name)
     return [Sampler(name, OBJECT, given)]
 
 

@@ -31,8 +31,8 @@ from ..core.optimise import (
     skipped,
     start,
 )
-from ..files import write
-from ..wording import phrase, printable, sentence
+from ..files import digest, write
+from ..wording import phrase, printable, sentence, shown
 from .bars import note, progress_bar
 from .errors import RunError
 from .interruptions import stop_if_asked
@@ -41,11 +41,20 @@ from .parts import Extractor, GivenData
 from .pictures import draw_curve, draw_strips
 from .processes import Crew
 from .rows import Row
-from .run import PICTURES, SAMPLER, Found, Run, kids, save_run_sampler
+from .run import PICTURES, Found, Run, kids, save_run_sampler
 from .scores import baselines, score_rows
-from .setup import SHOWN, Setup, changed_versions, check_hashes, configure, load_setup
+from .setup import (
+    SHOWN,
+    Setup,
+    changed_versions,
+    check_hashes,
+    configure,
+    differences,
+    load_setup,
+)
 from .spec import Config
 from .store import (
+    SAMPLER,
     append_log,
     cut_log,
     load_checkpoint,
@@ -57,6 +66,7 @@ from .store import (
     refuse_taken,
     remove_leftovers,
     resuming,
+    run_folder,
     save_checkpoint,
     save_config,
     save_result,
@@ -90,6 +100,7 @@ def search(
     seed: int = 0,
     checkpoint_every: float = 5.0,
     out: str | Path | None = None,
+    resume: bool = False,
     progress: bool = True,
     callback: OnStep | None = None,
     crew: Crew | None = None,
@@ -131,6 +142,8 @@ def search(
         checkpoint_every: Longest time between two checkpoints, in seconds.
         out: A new folder of the run; `"auto"` makes a numbered one under runs/, as the command
             does. None keeps everything in memory.
+        resume: Whether `out` may hold this search already, which is then continued, or returned
+            where it is finished: one call for a job that may be started again.
         progress: Whether bars are shown on stderr.
         callback: Called after each step as `callback(step, kid, state)`. What it raises ends the
             search, which can be resumed where it has a folder.
@@ -141,7 +154,7 @@ def search(
 
     Raises:
         ValueError: An option is not allowed, a part cannot be loaded or does not fit the others,
-            or the folder is taken.
+            or the folder is taken: with `resume`, by a search with other options.
         ConnectionError: Something cannot be fetched from the Hub.
         RunError: The search failed; what it had saved is whole.
         InterruptedRunError: It was interrupted, and can be resumed.
@@ -177,6 +190,12 @@ def search(
             "checkpoint_every": checkpoint_every,
         }
     )
+    if resume:
+        if out is None or out == "auto":
+            raise ValueError("--resume needs --out, the folder of the search that it continues.")
+        if _begun(Path(out), config, str(model), crew):
+            size = None if microbatch == "auto" else microbatch
+            return _resume(out, objects, size, progress, callback, crew)
     if out not in (None, "auto") and crew.first:
         refuse_taken(Path(out))
     setup = load_setup(config, objects, shown)
@@ -217,7 +236,7 @@ def resume(
     on others. A finished run is returned as it is.
 
     Args:
-        path: The run's folder.
+        path: The run's folder, or a file in it.
         microbatch: Another micro-batch, for other devices. [default: as it began]
         family: The family, if it was an object when the search began.
         model: The model, if it was an object.
@@ -248,7 +267,45 @@ def resume(
         "kernel": kernel,
     }
     objects = {part: value for part, value in given.items() if value is not None}
-    folder = crew.scratch or Path(path)
+    return _resume(path, objects, microbatch, progress, callback, crew)
+
+
+def _begun(out: Path, config: Config, model: str, crew: Crew) -> bool:
+    """Whether a folder holds a search with this configuration.
+
+    Raises:
+        ValueError: It holds a search with another one.
+    """
+    folder = crew.scratch or out
+    crew.share(folder, "config.toml")
+    if not (folder / "config.toml").exists():
+        return False
+    then = load_config(folder)
+    if differs := differences(config, then, model):
+        name, now, before = differs[0]
+        raise ValueError(
+            f"--out {out} holds a search whose {name} is {shown(before)} where {shown(now)} is "
+            f"asked for{_more(differs)}; give another --out, or the options that it began with."
+        )
+    return True
+
+
+def _more(differs: Sequence[tuple[str, Any, Any]]) -> str:
+    """What else differs, beside the first."""
+    others = [name for name, *_ in differs[1:]]
+    return f" ({' and '.join(others)} differ{'s' * (len(others) == 1)} too)" if others else ""
+
+
+def _resume(
+    path: str | Path,
+    objects: Mapping[str, Any],
+    microbatch: int | str | None,
+    progress: bool,
+    callback: OnStep | None,
+    crew: Crew,
+) -> Run:
+    """Continue the search in a folder; its parts that were objects are given again."""
+    folder = crew.scratch or run_folder(path)
     crew.share(folder, "config.toml", "checkpoint.safetensors", "result.json")
     config, result = load_config(folder), load_result(folder)
     if result is not None:
@@ -263,7 +320,9 @@ def resume(
         shown = progress and crew.first
         setup = load_setup(config, objects, shown)
         check_hashes(config, setup.hashes)
-        load_checkpoint(folder, start(setup.family, setup.free, adam(config.iterations, 1.0)))
+        load_checkpoint(
+            folder, start(setup.family, setup.free, adam(config.iterations, 1.0)), config
+        )
         crew.tell(folder)
         return _Search(folder, config, setup, objects, shown, callback).run()
 
@@ -296,7 +355,7 @@ class _Search:
         state = start(self.setup.family, self.setup.free, self._optimiser())
         if self.folder is not None:
             remove_leftovers(self.folder)
-            state = load_checkpoint(self.folder, state)
+            state = load_checkpoint(self.folder, state, self.config)
             self.log = cut_log(self.folder, int(state.step))
         return state
 
@@ -376,7 +435,7 @@ class _Search:
 
     def _checkpoint(self, state: SearchState) -> None:
         if self.folder is not None:
-            save_checkpoint(self.folder, state)
+            save_checkpoint(self.folder, state, self.config)
 
     def _searched(self, state: SearchState) -> Found:
         """What was found before it is scored: the family and its table, which are saved."""
@@ -422,6 +481,7 @@ class _Search:
             "nfe": config.steps * setup.model.passes,
             "search_features": config.features,
             "report_features": config.report_features,
+            "table": digest(searched.table),
             "rows": [row.record for row in rows],
             "skipped_steps": skipped(searched.state),
             "search_seconds": round(sum(line["seconds"] for line in self.log), 1),

@@ -1,5 +1,6 @@
 """From what a search is given to its configuration, and from that to everything it needs."""
 
+import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError
@@ -19,7 +20,7 @@ from ..files import digest
 from ..metrics import FeatureSet
 from ..references import same
 from ..registry import entries
-from .names import check_known, defaults, label_of, name_of, pinned
+from .names import check_known, defaults, label_of, name_of, pinned, repository
 from .parts import (
     Extractor,
     hashes,
@@ -43,6 +44,8 @@ PARTS = {
     "report_features": "features",
     "kernel": "kernels",
 }
+# Of a configuration, what says nothing of what is searched.
+_ASIDE = ("microbatch", "checkpoint_every", "allow_code", "directory", "hashes", "versions")
 _HASHED = ("family", "kernel")  # as objects: a name says what they are
 
 
@@ -129,6 +132,35 @@ def _own_parts(names: Mapping[str, str | None]) -> dict[str, str]:
             f"{'one' if len(words) == 1 else 'them'} (installed are {'; '.join(installed)})."
         )
     return {part: known[part] for part in lacking}
+
+
+def differences(now: Config, then: Config, model: str) -> list[tuple[str, Any, Any]]:
+    """Find where two configurations say different things of a search.
+
+    Args:
+        now: The configuration that is asked for.
+        then: The configuration of a search that began.
+        model: The model's name as it was given: a branch or tag of the Hub stands for whatever
+            commit it stood for then.
+
+    Returns:
+        Of each field that differs its name, its value now and its value then.
+    """
+    fields = [field.name for field in dataclasses.fields(Config) if field.name not in _ASIDE]
+    pairs = [(name, getattr(now, name), getattr(then, name)) for name in fields]
+    return [
+        (name, one, other)
+        for name, one, other in pairs
+        if one != other and not (name == "model" and _same_repository(model, other))
+    ]
+
+
+def _same_repository(given: str, then: str) -> bool:
+    """Whether a model's name leads to a branch or tag of the repository of another name."""
+    now, before = repository(given), repository(then)
+    if now is None or before is None:
+        return False
+    return now.repository == before.repository and not now.pinned
 
 
 def listed(words: Sequence[str]) -> str:

@@ -13,6 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..limits import STEPS
+from ..wording import shown
+
 MAX_SEED = 2**32 - 1  # JAX drops the higher bits of a seed
 # The strides of the times: fixed, searched from there, or those told to the network apart.
 TIMES = (
@@ -24,6 +27,7 @@ TIMES = (
     "quadratic-decoupled",
 )
 DTYPES = ("float32", "bfloat16")  # of the network's arithmetic
+_MOST = 2**31 - 1  # what a search counts in
 _LEAST = {"steps": 1, "batch": 2, "iterations": 1, "n": 2, "seed": 0}
 _PACKAGES = ("samplerzoo", "jax", "jaxlib", "equinox", "optax", "numpy")
 
@@ -169,22 +173,30 @@ class Config:
             value = getattr(self, field.name)
             if not fits(value, field.type):
                 kind = type_name(field.type)
-                raise ValueError(f"{field.name} is {value!r}; it must be of type {kind}.")
+                raise ValueError(f"{field.name} is {shown(value)}; it must be of type {kind}.")
         for name, least in _LEAST.items():
             if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+                raise ValueError(
+                    f"{name} is {shown(getattr(self, name))}; it must be at least {least}."
+                )
+            if getattr(self, name) > _MOST and name != "seed":
+                raise ValueError(
+                    f"{name} is {shown(getattr(self, name))}; it must be at most {_MOST}."
+                )
+        STEPS.check(self.steps, "The sampler")
         for name, allowed in (("times", TIMES), ("dtype", DTYPES)):
             if getattr(self, name) not in allowed:
                 raise ValueError(
-                    f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}."
+                    f"{name} is {shown(getattr(self, name))}; it must be one of "
+                    f"{', '.join(allowed)}."
                 )
         size = self.microbatch
         if size != "auto" and not (isinstance(size, int) and fits(size, int) and size >= 1):
             raise ValueError(
-                f"microbatch is {size!r}; it must be a whole number, at least 1, or auto."
+                f"microbatch is {shown(size)}; it must be a whole number, at least 1, or auto."
             )
         if self.seed > MAX_SEED:
-            raise ValueError(f"seed is {self.seed}; it must be at most {MAX_SEED}.")
+            raise ValueError(f"seed is {shown(self.seed)}; it must be at most {MAX_SEED}.")
         if not self.checkpoint_every >= 0:
             raise ValueError(
                 f"checkpoint_every is {self.checkpoint_every}; it must be a number of seconds, at "

@@ -7,13 +7,14 @@ A run is a folder: `config.toml` is written first and holds everything needed to
 import dataclasses
 import json
 import math
+import re
 import shlex
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import tomli_w
@@ -23,11 +24,76 @@ from ..core.families import AbstractFamily
 from ..core.optimise import SearchState
 from ..core.table import StepTable
 from ..files import from_tensors, read_tensors, to_tensors, write, write_tensors
+from ..limits import STEPS
+from ..opening import read_file
+from ..schema import (
+    ANYTHING,
+    NAMES,
+    NUMBER,
+    TEXT,
+    mapping,
+    number,
+    or_null,
+    parse_json,
+    read_json,
+    read_toml,
+    record,
+    row,
+    text,
+    whole,
+)
+from ..wording import phrase, shown
 from .errors import InterruptedRunError, LockedError
 from .spec import Config
 
 FORMAT = "samplerzoo.sampler/1"
+SAMPLER = "sampler.safetensors"  # in a run's folder
 LOCK = ".lock"  # the file that a process at work in a folder holds
+_COUNT = whole(0, 2**53)
+_NAME = text(1000)
+_LINE = record({"step": _COUNT, "kid": or_null(NUMBER), "seconds": number(0.0)})
+_RESULT = record(
+    {
+        "sampler": _NAME,
+        "nfe": _COUNT,
+        "search_features": _NAME,
+        "report_features": _NAME,
+        "rows": row(ANYTHING),  # which `read_row` checks
+    },
+    {
+        "table": text(64, "[0-9a-f]{64}"),
+        "skipped_steps": _COUNT,
+        "search_seconds": NUMBER,
+        "cost": mapping(_COUNT, 100),
+        "hashes": mapping(TEXT, 100),
+        "pictures": row(text(200), most=100),
+    },
+)
+# Of a configuration, what the way of a search depends on, beside what its hashes are of.
+_SEARCHED = (
+    "family",
+    "family_options",
+    "steps",
+    "times",
+    "label",
+    "guidance",
+    "features",
+    "kernel",
+    "kernel_options",
+    "batch",
+    "dtype",
+    "iterations",
+    "learning_rate",
+    "seed",
+)
+# A folder of the Hub's cache.
+_CACHED = re.compile(r"/models--[^/]+/snapshots/[0-9a-f]{40}(/|$)")
+
+
+def run_folder(path: str | Path) -> Path:
+    """Return the folder of a run, from its path or from that of a file in it."""
+    path = Path(path)
+    return path.parent if path.is_file() else path
 
 
 def resuming(folder: Path) -> str:
@@ -122,45 +188,81 @@ def save_config(folder: Path, config: Config) -> None:
 def load_config(folder: Path) -> Config:
     """Read config.toml.
 
+    A folder that plainly comes from others is trusted with nothing: a clone of a repository, or
+    what the Hub's client fetched.
+
     Raises:
         ValueError: It is missing, or says something that no configuration does.
     """
     path = folder / "config.toml"
     if not path.is_file():
         raise ValueError(f"{folder} holds no run: there is no config.toml in it.")
-    try:
-        content = tomllib.loads(path.read_bytes().decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid TOML: {error}.") from error
+    content = read_toml(path, NAMES)
     fields = dataclasses.fields(Config)
     known = [field.name for field in fields]
     needed = {f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING}
     if lacking := sorted(needed - set(content)):
         raise ValueError(f"{path} lacks {', '.join(lacking)}; give what the run began with.")
     if odd := sorted(set(content) - set(known)):
-        raise ValueError(f"{path} has the unknown key {odd[0]!r}; known are {', '.join(known)}.")
+        raise ValueError(
+            f"{path} has the unknown key {shown(odd[0])}; known are {', '.join(known)}."
+        )
     try:
-        return Config(**content)
+        config = Config(**content)
     except ValueError as error:
         raise ValueError(f"{path} is not valid: {error}") from error
+    return dataclasses.replace(config, allow_code=False) if _is_of_others(folder) else config
 
 
-def save_checkpoint(folder: Path, state: SearchState) -> None:
-    """Write checkpoint.safetensors: the state of a search, from which it continues exactly."""
-    write_tensors(folder / "checkpoint.safetensors", to_tensors(state), {"kind": "checkpoint"})
+def _is_of_others(folder: Path) -> bool:
+    """Whether a folder was fetched as it is, by git or by the Hub's client."""
+    marks = (".git", ".cache/huggingface")
+    fetched = any((folder / mark).exists() for mark in marks)
+    return fetched or bool(_CACHED.search(f"{folder.resolve().as_posix()}"))
 
 
-def load_checkpoint(folder: Path, like: SearchState) -> SearchState:
-    """The last state saved, or `like` where there is none."""
+def save_checkpoint(folder: Path, state: SearchState, config: Config) -> None:
+    """Write checkpoint.safetensors: the state of a search, from which it continues exactly.
+
+    Args:
+        folder: The run's folder.
+        state: The state.
+        config: The search's configuration, of which the checkpoint says what it depends on.
+    """
+    about = {"kind": "checkpoint", "config": json.dumps(_searched(config), sort_keys=True)}
+    write_tensors(folder / "checkpoint.safetensors", to_tensors(state), about)
+
+
+def _searched(config: Config) -> dict[str, Any]:
+    """What of a configuration decides how a search runs."""
+    return {name: getattr(config, name) for name in _SEARCHED}
+
+
+def load_checkpoint(folder: Path, like: SearchState, config: Config) -> SearchState:
+    """The last state saved, or `like` where there is none.
+
+    Args:
+        folder: The run's folder.
+        like: The state before the first step.
+        config: The search's configuration.
+
+    Raises:
+        ValueError: The checkpoint is damaged, or of a search with another configuration.
+    """
     path = folder / "checkpoint.safetensors"
     if not path.exists():
         return like
-    tensors, _ = read_tensors(path)
+    tensors, about = read_tensors(path)
     _refuse_earlier(path, tensors)
+    what = f"The checkpoint {path} does not fit this run"
+    if "config" in about:  # older ones say nothing
+        _check_config(what, parse_json(about["config"].encode(), NAMES, f"{path}"), config)
     try:
-        return from_tensors(like, tensors)
+        state = from_tensors(like, tensors)
     except ValueError as error:
-        raise ValueError(f"The checkpoint {path} does not fit this run: {error}") from error
+        raise ValueError(f"{what}: {error}") from error
+    _check_state(what, tensors, state, like, config.iterations)
+    return state
 
 
 def _refuse_earlier(path: Path, tensors: Iterable[str]) -> None:
@@ -172,7 +274,38 @@ def _refuse_earlier(path: Path, tensors: Iterable[str]) -> None:
         )
 
 
-def save_sampler(path: Path, family: AbstractFamily, table: StepTable, about: dict) -> None:
+def _check_config(what: str, then: Mapping[str, Any], config: Config) -> None:
+    """Refuse a configuration that was edited since a checkpoint was written."""
+    now = json.loads(json.dumps(_searched(config)))
+    for name in now:
+        if then.get(name) != now[name]:
+            raise ValueError(
+                f"{what}: {name} is {shown(now[name])} in config.toml and was "
+                f"{shown(then.get(name))} when it was written; put it back, or search anew."
+            )
+
+
+def _check_state(
+    what: str,
+    tensors: Mapping[str, np.ndarray],
+    state: SearchState,
+    like: SearchState,
+    iterations: int,
+) -> None:
+    """Refuse a state that no search of so many steps has been in."""
+    step = int(state.step)
+    if not 0 <= step <= iterations:
+        raise ValueError(f"{what}: it is at step {step} of {iterations}.")
+    for name, array in to_tensors(like).items():
+        if tensors[name].dtype != array.dtype:
+            raise ValueError(
+                f"{what}: Tensor {name!r} is {tensors[name].dtype}, not {array.dtype}."
+            )
+    if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state.parameters)):
+        raise ValueError(f"{what}: its parameters are not finite.")
+
+
+def save_sampler(path: str | Path, family: AbstractFamily, table: StepTable, about: dict) -> None:
     """Write a sampler's file: its table, its family's arrays, and what is known about it.
 
     Args:
@@ -184,14 +317,14 @@ def save_sampler(path: Path, family: AbstractFamily, table: StepTable, about: di
     tensors = {f"table.{name}": array for name, array in to_tensors(table).items()}
     tensors |= {f"family.{name}": array for name, array in to_tensors(family).items()}
     metadata = {"format": FORMAT, "about": json.dumps(about, sort_keys=True)}
-    write_tensors(path, tensors, metadata)
+    write_tensors(Path(path), tensors, metadata)
 
 
-def load_sampler(path: Path) -> tuple[StepTable, dict]:
+def load_sampler(path: str | Path) -> tuple[StepTable, dict]:
     """Read a sampler's file.
 
     Args:
-        path: The file, `sampler.safetensors` in a run.
+        path: The file, `sampler.safetensors` in a run, or the run's folder.
 
     Returns:
         The table, and what was saved about it.
@@ -199,23 +332,36 @@ def load_sampler(path: Path) -> tuple[StepTable, dict]:
     Raises:
         ValueError: The file is missing, damaged or something else; the message names it.
     """
+    path = Path(path)
+    if path.is_dir():
+        path /= SAMPLER
     if not path.is_file():
         raise ValueError(f"There is no {path}; `{resuming(path.parent)}` finishes a run.")
     tensors, metadata = read_tensors(path)
     if metadata.get("format") != FORMAT:
         raise ValueError(
-            f"{path} is not a samplerzoo sampler: its format is {metadata.get('format')!r}, "
+            f"{path} is not a samplerzoo sampler: its format is {shown(metadata.get('format'))}, "
             f"not {FORMAT!r}."
         )
+    names = ["times", "clean", "noise", "fresh"]
+    names += ["spread"] if "table.spread" in tensors else []  # sigma(t_max) where there is none
     try:
-        about = json.loads(metadata["about"])
-        names = ["times", "clean", "noise", "fresh"]
-        names += ["spread"] if "table.spread" in tensors else []  # sigma(t_max) where there is none
-        table = StepTable(**{name: jnp.asarray(tensors[f"table.{name}"]) for name in names})
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{path} does not hold a whole sampler: {error}") from error
-    if not all(np.all(np.isfinite(array)) for array in to_tensors(table).values()):
-        raise ValueError(f"{path} holds a sampler with numbers that are not finite.")
+        about = parse_json(metadata["about"].encode(), NAMES, f"{path}, about")
+        arrays = {name: tensors[f"table.{name}"] for name in names}
+    except KeyError as error:
+        raise ValueError(f"{path} does not hold a whole sampler: {error} is missing.") from error
+    for name, array in arrays.items():
+        if array.dtype != np.float32:
+            raise ValueError(f"{path}: the sampler's {name} are {array.dtype}, not float32.")
+        if not np.all(np.isfinite(array)):
+            raise ValueError(f"{path} holds a sampler with numbers that are not finite.")
+    if arrays.get("spread", np.zeros(())).shape:
+        raise ValueError(f"{path}: the sampler's spread is not one number.")
+    STEPS.check(len(arrays["times"]) if arrays["times"].ndim else 0, f"The sampler in {path}")
+    try:
+        table = StepTable(**{name: jnp.asarray(array) for name, array in arrays.items()})
+    except ValueError as error:
+        raise ValueError(f"{path} does not hold a whole sampler: {phrase(error)}.") from error
     return table, about
 
 
@@ -258,12 +404,12 @@ def write_log(folder: Path, lines: Iterable[Mapping[str, Any]]) -> None:
 def read_log(folder: Path) -> list[dict]:
     """The whole lines of log.jsonl; what follows a damaged line is not read."""
     lines, path = [], folder / "log.jsonl"
-    for text in path.read_text(errors="replace").splitlines() if path.exists() else []:
+    for data in read_file(path).splitlines() if path.exists() else []:
         try:
-            line = json.loads(text)
-            lines.append({key: line[key] for key in ("step", "kid", "seconds")})
-        except (ValueError, KeyError, TypeError):
+            line = parse_json(data, _LINE, str(path))
+        except ValueError:
             break
+        lines.append({key: line[key] for key in ("step", "kid", "seconds")})
     return lines
 
 
@@ -292,11 +438,9 @@ def load_result(folder: Path) -> dict | None:
     if not path.exists():
         return None
     try:
-        result = json.loads(path.read_bytes())
-        if not isinstance(result, dict) or "rows" not in result:
-            raise ValueError("It holds no rows.")
+        return read_json(path, _RESULT)
     except ValueError as error:
         raise ValueError(
-            f"{path} is damaged; remove it, and `{resuming(folder)}` makes it again."
+            f"{path} is damaged; remove it, and `{resuming(folder)}` makes it again "
+            f"({phrase(error)})."
         ) from error
-    return result
