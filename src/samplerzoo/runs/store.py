@@ -350,6 +350,8 @@ def load_sampler(path: str | Path) -> tuple[StepTable, dict]:
         arrays = {name: tensors[f"table.{name}"] for name in names}
     except KeyError as error:
         raise ValueError(f"{path} does not hold a whole sampler: {error} is missing.") from error
+    except ValueError as error:
+        raise ValueError(f"{path} does not hold a whole sampler: {phrase(error)}.") from error
     for name, array in arrays.items():
         if array.dtype != np.float32:
             raise ValueError(f"{path}: the sampler's {name} are {array.dtype}, not float32.")
