@@ -6,7 +6,9 @@ classifier, scored in those of others. What is done is kept under runs/ and not 
 """
 
 import argparse
+import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,18 +24,20 @@ from experiment import (
     Results,
     interval,
     markdown,
-    samplerzoo,
     scored,
     searched,
 )
 from samplerzoo.metrics import Moments, distance_of_moments
+from samplerzoo.runs.keeping import keep_references
 from samplerzoo.runs.parts import load_model
 from samplerzoo.runs.pictures import draw_grid
 
 STEPS, FAMILIES = (5, 10, 20), ("rddim", "gddim")
 PAPER = {5: 0.46, 10: 0.51, 20: 0.45}  # DDSS over DDIM, FID (Watson et al. 2022, table 1)
-KERNELS, TIMES = ("linear", "polynomial", "rbf"), ("quadratic", "quadratic-searched",
-                                                   "quadratic-decoupled")  # fmt: skip
+KERNELS, TIMES = (
+    ("linear", "polynomial", "rbf"),
+    ("quadratic", "quadratic-searched", "quadratic-decoupled"),
+)
 
 
 class Scale(NamedTuple):
@@ -62,26 +66,38 @@ class Experiment:
         self.scale, self.root = SCALES[given.scale], Path("runs") / f"cifar10-{given.scale}"
         self.report = [f"resnet:{path.absolute()}" for path in given.foreign]
         self.train, self.test = given.train.absolute(), given.test.absolute()
-        self.data = ["--model", given.model, "--data", self.train]
+        self.data = {"model": given.model, "data": self.train}
         self.spaces = [given.features, *self.report]
 
     def search(self, family: str, steps: int, seed: int, **options: Any) -> tuple[str, dict]:
         """A run's folder and result."""
-        scale = self.scale
         name = "-".join(map(str, [family, steps, seed, *options.values()]))
-        words = ["--family", family, "--steps", steps, "--seed", seed, *self.data,
-                 "--features", self.spaces[0], "--report-features", self.report[0],
-                 "--batch", scale.batch, "--iterations", scale.iterations,
-                 "--learning-rate", scale.rate, "--n", 100,
-                 *(word for key in options for word in (f"--{key}", options[key]))]  # fmt: skip
-        return str(self.root / name), searched(ROOT / self.root / name, *words)
+        wanted = {
+            **self.data,
+            "family": family,
+            "steps": steps,
+            "seed": seed,
+            "features": self.spaces[0],
+            "report_features": self.report[0],
+            "batch": self.scale.batch,
+            "iterations": self.scale.iterations,
+            "learning_rate": self.scale.rate,
+            "n": 100,
+            **options,
+        }
+        return str(self.root / name), searched(self.root / name, wanted)
 
-    def scores(self, folder: str, n: int, targets: list[str], *words: Any) -> list:
+    def scores(self, folder: str, n: int, samplers: list[str], steps: int | Sequence[int]) -> list:
         """Rows of samplers in all feature spaces, with the foreign ones' diversity."""
-        seeds = ",".join(map(str, self.scale.seeds))
-        metrics = "fd,kid,precision-recall,density-coverage"
-        return scored(self.root / folder, targets, *self.data, "--features", ",".join(self.spaces),
-                      "--metrics", metrics, "--n", n, "--seeds", seeds, *words)  # fmt: skip
+        wanted = {
+            **self.data,
+            "features": self.spaces,
+            "metrics": ("fd", "kid", "precision-recall", "density-coverage"),
+            "n": n,
+            "seeds": self.scale.seeds,
+            "steps": steps,
+        }
+        return scored(self.root / folder, samplers, wanted)
 
     def draw_thousand(self, name: str) -> Path:
         """A picture of 64 samples of DDPM at K = 1000."""
@@ -94,9 +110,8 @@ class Experiment:
 
     def between(self, space: str) -> float:
         """FD of the test images from the training images."""
-        words = (self.train, "--shape", "32x32x3", "--held-out", self.test, "--features", space)
-        kept = [row["path"] for row in samplerzoo("reference", *words)["references"]]
-        found = [safetensors.numpy.load_file(path) for path in kept]
+        rows = keep_references(self.train, space, (32, 32, 3), held_out=self.test)
+        found = [safetensors.numpy.load_file(row["path"]) for row in rows]
         return distance_of_moments(*(Moments(f["mean"], f["covariance"]) for f in found))
 
 
@@ -104,6 +119,7 @@ def main() -> None:
     """Run what is missing and write the page."""
     given = parse()
     experiment = Experiment(given)
+    os.chdir(ROOT)
     scale = experiment.scale
     names: dict[tuple[str, int], list[str]] = {}
     minutes: dict[tuple[str, int], list[float]] = {}
@@ -121,10 +137,9 @@ def main() -> None:
             experiment.search("gddim", 10, seed, times=times)[0] for seed in scale.seeds
         ]
     targets = [name for found in names.values() for name in found]
-    budgets = ",".join(map(str, STEPS))
-    rows = experiment.scores("scores", scale.n, [*targets, "ddpm", "ddim", "--steps", budgets])
-    words = [*names["gddim", 20], "ddpm-linear", "--steps", 1000]
-    last = Results(experiment.scores("thousand", scale.thousand, words), names)
+    rows = experiment.scores("scores", scale.n, [*targets, "ddpm", "ddim"], STEPS)
+    samplers = [*names["gddim", 20], "ddpm-linear"]
+    last = Results(experiment.scores("thousand", scale.thousand, samplers, 1000), names)
     rows += [row for row in last.rows if row["nfe"] == 1000]
     run = ROOT / names["gddim", 10][0]
     pictures = (run / "samples.png", run / "curve.png", experiment.draw_thousand(given.model))

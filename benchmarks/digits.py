@@ -5,40 +5,44 @@ baselines and DDPM at K = 1000. What is done is kept under runs/digits/ and not 
 minutes on 2 CPU cores.
 """
 
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 
-from experiment import BASELINES, RESULTS, ROOT, Results, markdown, scored, searched
+from experiment import BASELINES, RESULTS, ROOT, Results, as_words, markdown, scored, searched
 
-RUNS = ROOT / "runs" / "digits"
+SCORES = Path("runs/digits/scores")
 STEPS, SEEDS, N = (5, 10, 20), (0, 1, 2), 10_000
 FAMILIES = ("rddim", "gddim")
 NAMES = (*BASELINES, *FAMILIES)
 DIVERSITY = ("recall", "density", "coverage")
 SPACES = ("digits-cnn", "digits-mlp", "pixels")  # the first is searched
-SEARCH = ("--data", "digits-train", "--n", 100)
-SCORE = (
-    "--data", "digits-train", "--held-out", "digits-held-out", "--features", ",".join(SPACES),
-    "--metrics", "fd,kid,precision-recall,density-coverage,memorisation", "--n", N,
-    "--seeds", ",".join(map(str, SEEDS)),
-)  # fmt: skip
+SEARCH = {"data": "digits-train", "n": 100}
+SETS = {"data": "digits-train", "held_out": "digits-held-out"}
+SCORE = {
+    "features": SPACES,
+    "metrics": ("fd", "kid", "precision-recall", "density-coverage", "memorisation"),
+    "n": N,
+    "seeds": SEEDS,
+}
 
 
 def main() -> None:
     """Run what is missing and write the page."""
+    os.chdir(ROOT)
     names = {}
     for family in FAMILIES:
         for steps in STEPS:
             found = {f"runs/digits/{family}-{steps}-{seed}": seed for seed in SEEDS}
             names[family, steps] = list(found)
             for name, seed in found.items():
-                words = ("--family", family, "--steps", steps, "--seed", seed)
-                searched(ROOT / name, *SEARCH, *words)
+                searched(Path(name), {**SEARCH, "family": family, "steps": steps, "seed": seed})
     targets = [name for found in names.values() for name in found]
-    budgets = ",".join(map(str, STEPS))
-    rows = scored(RUNS / "scores", [*targets, "ddpm", "ddim"], *SCORE, "--steps", budgets)
-    rows += scored(RUNS / "scores", ["ddpm-linear"], *SCORE, "--steps", 1000)
+    wanted = {**SETS, **SCORE}
+    rows = scored(SCORES, [*targets, "ddpm", "ddim"], {**wanted, "steps": STEPS})
+    rows += scored(SCORES, ["ddpm-linear"], {**wanted, "steps": 1000})
     shutil.copy(ROOT / names["rddim", 10][0] / "samples.png", RESULTS / "samples.png")
     text = page(Results(rows, names))
     (RESULTS / "digits.md").write_text(text)
@@ -68,17 +72,17 @@ def page(scores: Results) -> str:
     compared = (rival, *FAMILIES)
     return f"""# Digits: the whole protocol on a small model
 
-Written by `python benchmarks/digits.py`, which runs the commands below and keeps what they leave
-under `runs/digits/`. The embedded model of 8x8 digits; every search and every distance is against
-the {1437:,} images that the model was trained on, and 360 more are held out.
+Written by `python benchmarks/digits.py`, which does what these commands do and keeps what
+they leave under `runs/digits/`. The embedded model of 8x8 digits; every search and distance is
+against the {1437:,} images that the model was trained on, and 360 more are held out.
 {len(SEEDS)} searches with seeds of their own stand behind each searched sampler, and each is scored
 with {len(SEEDS)} seeds; n = {N:,}. ± is half of a 95% interval (Student's t): over searches, for
 baselines over seeds. In parentheses: the ratio to the better of DDIM's two strides.
 
-    samplerzoo search --family rddim --steps 10 {" ".join(map(str, SEARCH))} --seed 0 --out RUN
-    samplerzoo evaluate RUN... ddpm ddim --steps {",".join(map(str, STEPS))} --out SCORES \\
-        {" ".join(map(str, SCORE[:6]))} \\
-        {" ".join(map(str, SCORE[6:]))}
+    samplerzoo search --family rddim --steps 10 {as_words(SEARCH)} --seed 0 --out RUN
+    samplerzoo evaluate RUN... ddpm ddim {as_words({"steps": STEPS})} --out SCORES \\
+        {as_words(SETS)} \\
+        {as_words(SCORE)}
     samplerzoo report RUN... SCORES
 
 ## Does the gain hold in features that the search never saw?

@@ -1,11 +1,9 @@
 """What the pages under docs/results are made of: searches, scores and tables, kept on disk.
 
-Everything goes through the commands that a user would type. Runs are folders under runs/, which are
-resumed or not done again; scores are an evaluation's folder, which grows.
+Runs are folders under runs/, which are resumed or not done again; scores are an evaluation's
+folder, which grows. Both go by their paths below the repository, where the pages are written from.
 """
 
-import json
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import samplerzoo as sz
 from samplerzoo.metrics import Interval, mean_interval, ratio_interval
 from samplerzoo.tables import Table
 
@@ -22,23 +21,29 @@ BASELINES = ("ddpm-linear", "ddpm-quadratic", "ddim-linear", "ddim-quadratic")
 Record = Mapping[str, Any]
 
 
-def samplerzoo(*words: Any) -> dict:
-    """A command's JSON, its progress passed on to stderr."""
-    command = [sys.executable, "-m", "samplerzoo", *map(str, words), "--json"]
-    print("$ samplerzoo", *words, file=sys.stderr)
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=ROOT).stdout)
-
-
-def searched(folder: Path, *words: Any) -> dict:
+def searched(folder: Path, options: Mapping[str, Any]) -> dict:
     """The result of a search in a folder, from disk where it is done."""
-    if (folder / "config.toml").exists():
-        return samplerzoo("resume", folder)
-    return samplerzoo("search", *words, "--out", folder)
+    print(f"search {folder}", file=sys.stderr)
+    begun = (folder / "config.toml").exists()
+    run = sz.resume(folder) if begun else sz.search(**options, out=folder)
+    assert run.result is not None
+    return run.result
 
 
-def scored(folder: Path, targets: Iterable[Any], *words: Any) -> list[Record]:
+def scored(folder: Path, samplers: Sequence[str], options: Mapping[str, Any]) -> list[Record]:
     """The rows of an evaluation, from disk where they are there."""
-    return samplerzoo("evaluate", *targets, *words, "--out", folder)["rows"]
+    print(f"evaluate into {folder}", file=sys.stderr)
+    return sz.evaluate(samplers, **options, out=folder).records
+
+
+def as_words(options: Mapping[str, Any]) -> str:
+    """Options as a command takes them."""
+    words = []
+    for name, value in options.items():
+        many = isinstance(value, list | tuple)
+        shown = ",".join(map(str, value)) if many else str(value)
+        words.append(f"--{name.replace('_', '-')} {shown}")
+    return " ".join(words)
 
 
 def interval(scores: Sequence[float], digits: int = 2) -> str:

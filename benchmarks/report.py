@@ -176,8 +176,10 @@ def by_workload(rows: list[Record], columns: Columns) -> str:
         own.sort(key=lambda row: (row["family"], row["steps"]))
         first = own[0]
         size = " x ".join(map(str, first["shape"]))
-        parts.append(f"### {name}\n\n{size}, {first['parameters'] / 1e6:.2f} M parameters. "
-                     f"Scale: {first['scale']}.\n\n{table(own, columns)}")  # fmt: skip
+        parts.append(
+            f"### {name}\n\n{size}, {first['parameters'] / 1e6:.2f} M parameters. "
+            f"Scale: {first['scale']}.\n\n{table(own, columns)}"
+        )
     return "\n\n".join(parts) or "Not measured here."
 
 
@@ -193,8 +195,11 @@ def peers(rows: list[Record]) -> str:
 
 def gddim_memory(rows: list[Record]) -> str:
     """The growth of the full past's memory with K, in words."""
-    points = {r["steps"]: r["xla_megabytes"] for r in rows
-              if (r["workload"], r["family"]) == (SMALLEST, "gddim")}  # fmt: skip
+    points = {
+        r["steps"]: r["xla_megabytes"]
+        for r in rows
+        if (r["workload"], r["family"]) == (SMALLEST, "gddim")
+    }
     if not points:
         return "GDDIM was not timed."
     few, many = min(points), max(points)
@@ -212,10 +217,14 @@ def page(machine: Record, groups: dict[str, list[Record]]) -> str:
     against = groups.get("search step against PyTorch", [])
     torch = f", PyTorch {against[0]['torch']}" if against else ""
     versions = ", ".join(f"{k} {machine[k]}" for k in ("python", "jax", "equinox", "numpy"))
-    gpu = "" if machine["platform"] != "cpu" else (
-        " **Figures of GPUs are missing: none was at hand.** The networks are scaled down as said "
-        "with each; `make bench` on a machine with a GPU times them at full size."
-    )  # fmt: skip
+    gpu = (
+        ""
+        if machine["platform"] != "cpu"
+        else (
+            " **Figures of GPUs are missing: none was at hand.** The networks are scaled down as "
+            "said with each; `make bench` on a machine with a GPU times them at full size."
+        )
+    )
     sections = {
         "The default search": f"{WHOLE}\n\n" + table(groups.get("the default search", []), PROGRAM),
         "A search step": f"{LIMIT}\n\n{gddim_memory(steps)}\n\n{PLOTS if steps else ''}\n\n"
@@ -231,10 +240,15 @@ def page(machine: Record, groups: dict[str, list[Record]]) -> str:
         if largest
         else "Not measured here: `pytest benchmarks -k largest --full`.",
     }
-    busy = "" if machine["load"] <= 1.5 * machine["cores"] else (
-        " **The machine was busy with other work**: times are longer than need be, and ratios to "
-        "PyTorch, whose threads wait for one another, are worth little with more than one core."
-    )  # fmt: skip
+    busy = (
+        ""
+        if machine["load"] <= 1.5 * machine["cores"]
+        else (
+            " **The machine was busy with other work**: times are longer than need be, and ratios "
+            "to PyTorch, whose threads wait for one another, are worth little with more than one "
+            "core."
+        )
+    )
     body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
     return f"""# Benchmarks
 

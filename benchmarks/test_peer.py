@@ -107,11 +107,19 @@ def test_search_step(benchmark, name, family, on_cpu):
     times = in_turns(benchmark, ours, theirs, ROUNDS, np.median)
     memory = {side: grown(side, name, family) for side in ("ours", "torch")} if on_cpu else {}
     benchmark.extra_info.update(
-        network=name, family=family, steps=STEPS, batch=batch, parameters=parameters(model),
-        ours_seconds=times[0], torch_seconds=min(times[1:]), torch_all_seconds=times[1:],
-        speed_ratio=min(times[1:]) / times[0], rss_megabytes=memory,
-        xla_megabytes=step.memory / 1e6, torch=torch.__version__,
-    )  # fmt: skip
+        network=name,
+        family=family,
+        steps=STEPS,
+        batch=batch,
+        parameters=parameters(model),
+        ours_seconds=times[0],
+        torch_seconds=min(times[1:]),
+        torch_all_seconds=times[1:],
+        speed_ratio=min(times[1:]) / times[0],
+        rss_megabytes=memory,
+        xla_megabytes=step.memory / 1e6,
+        torch=torch.__version__,
+    )
 
 
 @pytest.mark.parametrize("name", ["narrow", "wide", "ddpm-cifar10-32"])
@@ -143,11 +151,17 @@ def test_network(benchmark, name, on_cpu):
     pull, fore, *others = in_turns(benchmark, ours[1], [ours[0], *theirs], ROUNDS, np.median)
     best = [min(others[:2]), min(others[2:])]
     benchmark.extra_info.update(
-        network=name, batch=batch, parameters=parameters(model), torch=torch.__version__,
-        forward_seconds=fore, pullback_seconds=pull, torch_forward_seconds=best[0],
-        torch_pullback_seconds=best[1], forward_ratio=best[0] / fore,
+        network=name,
+        batch=batch,
+        parameters=parameters(model),
+        torch=torch.__version__,
+        forward_seconds=fore,
+        pullback_seconds=pull,
+        torch_forward_seconds=best[0],
+        torch_pullback_seconds=best[1],
+        forward_ratio=best[0] / fore,
         pullback_ratio=best[1] / pull,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.benchmark(group="sampling against PyTorch")
@@ -181,7 +195,11 @@ def test_sampling(benchmark, on_cpu):
     peer = synchronised(lambda: theirs(x), device)
     times = in_turns(benchmark, ours, [peer], ROUNDS, np.median)
     benchmark.extra_info.update(
-        network="ddpm-cifar10-32", steps=steps, batch=batch, torch=torch.__version__,
-        samples_per_second=batch / times[0], torch_samples_per_second=batch / times[1],
+        network="ddpm-cifar10-32",
+        steps=steps,
+        batch=batch,
+        torch=torch.__version__,
+        samples_per_second=batch / times[0],
+        torch_samples_per_second=batch / times[1],
         speed_ratio=times[1] / times[0],
-    )  # fmt: skip
+    )

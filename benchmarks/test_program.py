@@ -18,8 +18,11 @@ def test_default_search(benchmark, family, tmp_path):
         return subprocess.run(command, cwd=tmp_path, capture_output=True, check=True).stdout
 
     result = json.loads(benchmark.pedantic(run, rounds=1))
-    fd = {row["sampler"]: row["fd"] for row in result["rows"]
-          if row["features"] == result["report_features"]}  # fmt: skip
+    fd = {
+        row["sampler"]: row["fd"]
+        for row in result["rows"]
+        if row["features"] == result["report_features"]
+    }
     assert fd[family] < fd["ddim-linear"]
     benchmark.extra_info |= {
         "family": family,

@@ -62,10 +62,16 @@ def choose(name: str, family: str, steps: int, on_cpu: bool, full: bool):
 
 def describe(benchmark, name, family, steps, model, batch, on_cpu, **more):
     benchmark.extra_info.update(
-        workload=name, family=family, steps=steps, batch=batch, shape=model.shape,
-        parameters=parameters(model), scale=WORKLOADS[name].scale if on_cpu else "full size",
-        device_peak_megabytes=device_peak(), **more,
-    )  # fmt: skip
+        workload=name,
+        family=family,
+        steps=steps,
+        batch=batch,
+        shape=model.shape,
+        parameters=parameters(model),
+        scale=WORKLOADS[name].scale if on_cpu else "full size",
+        device_peak_megabytes=device_peak(),
+        **more,
+    )
 
 
 def search_step(family, model, batch, microbatch=None):
@@ -141,11 +147,20 @@ def test_sampling(benchmark, name, family, steps, on_cpu, full):
     grown = peak_rss(run)
     took_samples, forward = in_turns(benchmark, run, bares[batch][:1], ROUNDS)
     describe(
-        benchmark, name, family, steps, model, batch, on_cpu, microbatch=None,
-        compile_seconds=took, xla_megabytes=memory / 1e6, peak_rss_megabytes=grown,
+        benchmark,
+        name,
+        family,
+        steps,
+        model,
+        batch,
+        on_cpu,
+        microbatch=None,
+        compile_seconds=took,
+        xla_megabytes=memory / 1e6,
+        peak_rss_megabytes=grown,
         samples_per_second=batch / took_samples,
         sampling_over_forwards=took_samples / steps / forward,
-    )  # fmt: skip
+    )
 
 
 LARGE, DEVICE_GIB = "lsun-bedroom-128", 80
@@ -172,9 +187,14 @@ def test_largest_batch(benchmark, family, full):
     kept = (divided - two) / 6  # bytes a sample that waits, its states alone
     whole = int((free - two) // each) + 2
     benchmark.extra_info.update(
-        workload=LARGE, family=family, steps=20, device_gib=DEVICE_GIB,
+        workload=LARGE,
+        family=family,
+        steps=20,
+        device_gib=DEVICE_GIB,
         weights_megabytes=weights / 1e6,
-        megabytes_a_sample=each / 1e6, megabytes_a_waiting_sample=kept / 1e6,
-        largest_undivided=whole, largest_with_microbatches_of_2=int((free - divided) // kept) + 8,
-    )  # fmt: skip
+        megabytes_a_sample=each / 1e6,
+        megabytes_a_waiting_sample=kept / 1e6,
+        largest_undivided=whole,
+        largest_with_microbatches_of_2=int((free - divided) // kept) + 8,
+    )
     assert 0 < kept < each

@@ -22,14 +22,18 @@ _UNET: dict[str, Any] = {
 def unet(size: int, widths: list[int], attention: list[int], layers: int = 2, **more: Any) -> dict:
     """The config.json of a `UNet2DModel` with attention at the levels listed."""
     levels = range(len(widths))
-    return _UNET | {
-        "sample_size": size,
-        "block_out_channels": widths,
-        "layers_per_block": layers,
-        "norm_num_groups": min(32, min(widths) // 4),
-        "down_block_types": ["Attn" * (n in attention) + "DownBlock2D" for n in levels],
-        "up_block_types": ["Attn" * (n in attention) + "UpBlock2D" for n in reversed(levels)],
-    } | more  # fmt: skip
+    return (
+        _UNET
+        | {
+            "sample_size": size,
+            "block_out_channels": widths,
+            "layers_per_block": layers,
+            "norm_num_groups": min(32, min(widths) // 4),
+            "down_block_types": ["Attn" * (n in attention) + "DownBlock2D" for n in levels],
+            "up_block_types": ["Attn" * (n in attention) + "UpBlock2D" for n in reversed(levels)],
+        }
+        | more
+    )
 
 
 IMPROVED = {"resnet_time_scale_shift": "scale_shift", "out_channels": 6, "downsample_padding": 1}
@@ -57,27 +61,44 @@ class Workload:
 # network without its first level, and improved DDPM's network with multiples 1, 1, 2, 3, 4.
 WORKLOADS = {
     "cifar10-32": Workload(
-        unet(32, [128, 256, 256, 256], [1], downsample_padding=0), 512, 64,
-        unet(32, [32, 64], [1], 1, downsample_padding=0), 8, 4,
+        unet(32, [128, 256, 256, 256], [1], downsample_padding=0),
+        512,
+        64,
+        unet(32, [32, 64], [1], 1, downsample_padding=0),
+        8,
+        4,
         "channels / 4, levels / 2, residual blocks / 2, batch / 64",
-        (5, 10, 20, 40), ("ddpm", "ddim", "rddim", "gddim"),
+        (5, 10, 20, 40),
+        ("ddpm", "ddim", "rddim", "gddim"),
     ),
     "imagenet-64": Workload(
-        unet(64, [128, 256, 384, 512], [2, 3], 3, attention_heads=4, **IMPROVED), 256, 32,
-        unet(32, [32, 64, 96, 128], [2, 3], 1, attention_heads=4, **IMPROVED), 4, 2,
+        unet(64, [128, 256, 384, 512], [2, 3], 3, attention_heads=4, **IMPROVED),
+        256,
+        32,
+        unet(32, [32, 64, 96, 128], [2, 3], 1, attention_heads=4, **IMPROVED),
+        4,
+        2,
         "channels / 4, side / 2, residual blocks / 3, batch / 64",
     ),
     "lsun-bedroom-128": Workload(
-        unet(128, [128, 128, 256, 256, 512], [3], downsample_padding=0), 128, 16,
-        unet(64, [32, 32, 64, 64, 128], [3], 1, downsample_padding=0), 2, 1,
+        unet(128, [128, 128, 256, 256, 512], [3], downsample_padding=0),
+        128,
+        16,
+        unet(64, [32, 32, 64, 64, 128], [3], 1, downsample_padding=0),
+        2,
+        1,
         "channels / 4, side / 2, residual blocks / 2, batch / 64",
     ),
     "lsun-church-128": Workload(
-        unet(128, [128, 128, 256, 384, 512], [3, 4], attention_heads=4, **IMPROVED), 128, 16,
-        unet(64, [32, 32, 64, 96, 128], [3, 4], 1, attention_heads=4, **IMPROVED), 2, 1,
+        unet(128, [128, 128, 256, 384, 512], [3, 4], attention_heads=4, **IMPROVED),
+        128,
+        16,
+        unet(64, [32, 32, 64, 96, 128], [3, 4], 1, attention_heads=4, **IMPROVED),
+        2,
+        1,
         "channels / 4, side / 2, residual blocks / 2, batch / 64",
     ),
-}  # fmt: skip
+}
 
 
 def model_of(config: dict[str, Any], network: UNet | None = None) -> DiffusionModel:

@@ -45,8 +45,11 @@ def draw(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str, np.ndar
 def inception_tensors() -> dict[str, np.ndarray]:
     """FID's Inception, with the count that PyTorch keeps beside a batch norm's statistics."""
     tensors = draw(inception.shapes())
-    counts = [name.replace("running_var", "num_batches_tracked") for name in tensors
-              if name.endswith("running_var")]  # fmt: skip
+    counts = [
+        name.replace("running_var", "num_batches_tracked")
+        for name in tensors
+        if name.endswith("running_var")
+    ]
     return tensors | {name: np.zeros((), np.int64) for name in counts}
 
 
@@ -68,6 +71,7 @@ def resnet_tensors(depth: int = 1, classes: int = 4) -> dict[str, np.ndarray]:
     for name, (out, channels) in convs.items():
         norm = name.replace("conv", "bn")
         shapes[f"{name}.weight"] = (out, channels, 3, 3)
-        shapes |= {f"{norm}.{kind}": (out,)
-                   for kind in ("weight", "bias", "running_mean", "running_var")}  # fmt: skip
+        shapes |= {
+            f"{norm}.{kind}": (out,) for kind in ("weight", "bias", "running_mean", "running_var")
+        }
     return draw(shapes)

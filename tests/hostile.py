@@ -18,8 +18,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
-BREACHES = {"subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn",
-            "os.spawn", "pickle.find_class", "ctypes.dlopen"}  # fmt: skip
+BREACHES = {
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.fork",
+    "os.forkpty",
+    "os.posix_spawn",
+    "os.spawn",
+    "pickle.find_class",
+    "ctypes.dlopen",
+}
 MAX_MESSAGE = 700  # characters
 
 

@@ -150,14 +150,22 @@ class Handler(BaseHTTPRequestHandler):
         name, _, action = path.removeprefix("/api/models/").partition("/preupload/")
         if action:
             files = [item["path"] for item in json.loads(body)["files"]]
-            modes = [{"path": f, "uploadMode": "lfs" if f.endswith(LARGE) else "regular",
-                      "shouldIgnore": False} for f in files]  # fmt: skip
+            modes = [
+                {
+                    "path": f,
+                    "uploadMode": "lfs" if f.endswith(LARGE) else "regular",
+                    "shouldIgnore": False,
+                }
+                for f in files
+            ]
             return self.answer(200, {"files": modes})
         name, _, _ = path.removeprefix("/api/models/").partition("/commit/")
         lines = [json.loads(line) for line in body.splitlines()]
         oid = self.hub.repositories[name].commit(dict(self.files(lines)))
-        self.answer(200, {"success": True, "commitOid": oid,
-                          "commitUrl": f"{self.hub.url}/{name}/commit/{oid}"})  # fmt: skip
+        self.answer(
+            200,
+            {"success": True, "commitOid": oid, "commitUrl": f"{self.hub.url}/{name}/commit/{oid}"},
+        )
 
     def files(self, lines: list[dict]) -> Iterator[tuple[str, bytes]]:
         """The files of a commit's lines; large ones were uploaded before."""
@@ -186,9 +194,18 @@ def entry(path: str, data: bytes) -> dict:
 def describe(name: str, repository: Repository, commit: str) -> dict:
     """A revision as the API shows it."""
     files = [entry(*item) for item in repository.commits[commit].items()]
-    return {"id": name, "modelId": name, "sha": commit, "siblings": files, "tags": [],
-            "private": repository.private, "gated": "auto" if repository.gated else False,
-            "downloads": 0, "likes": 0, "cardData": repository.card}  # fmt: skip
+    return {
+        "id": name,
+        "modelId": name,
+        "sha": commit,
+        "siblings": files,
+        "tags": [],
+        "private": repository.private,
+        "gated": "auto" if repository.gated else False,
+        "downloads": 0,
+        "likes": 0,
+        "cardData": repository.card,
+    }
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 from samplerzoo import DDIM, GDDIM, RDDIM, CosineVP, DiffusionModel, StepTable, departure
 from samplerzoo.core.drawing import make_table
 from samplerzoo.reports.facts import Drawn, Facts, Search
-from samplerzoo.reports.gather import ddim_at
+from samplerzoo.reports.gathering import ddim_at
 from samplerzoo.runs.rows import Row
 from samplerzoo.runs.spec import Config
 
@@ -48,11 +48,15 @@ def make_run(
         sampler=sampler or family,
         nfe=steps,
         config=Config(family=family, steps=steps, seed=seed, n=100, **given),
-        table=table, clean=clean, noise=noise, a=a, v=v,
+        table=table,
+        clean=clean,
+        noise=noise,
+        a=a,
+        v=v,
         kids=(1.0, math.nan, *np.linspace(0.5, -0.01, 30).tolist()),
         seconds=12.5,
         cost={"devices": 1, "microbatch": 512, "step_bytes": 20_000_000},
-    )  # fmt: skip
+    )
 
 
 def make_rows(
@@ -90,12 +94,21 @@ def make_facts(
     """Facts of two families at two K with two seeds each."""
     runs = runs or [
         make_run(family, steps, seed)
-        for steps in (3, 5) for family in ("gddim", "rddim") for seed in (0, 1)
-    ]  # fmt: skip
+        for steps in (3, 5)
+        for family in ("gddim", "rddim")
+        for seed in (0, 1)
+    ]
     facts = Facts(
-        model="toys", t_max=1.0, passes=1, n=100, rows=make_rows(runs), better=BETTER,
-        searches=tuple(runs), drawn=make_drawn(runs, shape),
+        model="toys",
+        t_max=1.0,
+        passes=1,
+        n=100,
+        rows=make_rows(runs),
+        better=BETTER,
+        searches=tuple(runs),
+        drawn=make_drawn(runs, shape),
         data=np.random.default_rng(99).uniform(-1, 1, (5, *shape)),
-        device="a test", command="samplerzoo report RUN",
-    )  # fmt: skip
+        device="a test",
+        command="samplerzoo report RUN",
+    )
     return dataclasses.replace(facts, **changes)

@@ -49,7 +49,10 @@ def test_the_convolution_of_a_doubled_image_and_its_gradients(x64):
     x = jax.random.normal(keys[0], (2, 3, 4, 5))
     kernel = jax.random.normal(keys[1], (3, 3, 5, 2))
     weight = jax.random.normal(keys[2], (2, 6, 8, 2))
-    plain = lambda x, kernel: convolve(jax.vmap(double)(x), kernel)  # noqa: E731
+
+    def plain(x, kernel):
+        return convolve(jax.vmap(double)(x), kernel)
+
     for wanted, found in zip(
         *(
             jax.value_and_grad(lambda *a: jnp.sum(weight * jnp.sin(made(*a))), (0, 1))(x, kernel)  # noqa: B023

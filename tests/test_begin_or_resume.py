@@ -115,11 +115,21 @@ def test_a_checkpoint_is_loaded_as_it_was(state, tmp_path):
 
 
 EDITS = {
-    "seed": 1, "learning_rate": 0.1, "batch": 64, "iterations": 31, "family": "gddim",
-    "family_options": {"eta": 0.5}, "times": "linear-searched", "kernel": "polynomial",
-    "kernel_options": {"degree": 2}, "label": 3, "guidance": 2.0, "dtype": "bfloat16",
-    "steps": 4, "features": "pixels",
-}  # fmt: skip
+    "seed": 1,
+    "learning_rate": 0.1,
+    "batch": 64,
+    "iterations": 31,
+    "family": "gddim",
+    "family_options": {"eta": 0.5},
+    "times": "linear-searched",
+    "kernel": "polynomial",
+    "kernel_options": {"degree": 2},
+    "label": 3,
+    "guidance": 2.0,
+    "dtype": "bfloat16",
+    "steps": 4,
+    "features": "pixels",
+}
 
 
 @pytest.mark.parametrize("name", EDITS)

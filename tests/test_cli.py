@@ -244,8 +244,8 @@ def test_help_is_fast_and_imports_no_jax(arguments, tmp_path):
 def test_an_interruption_ends_at_once(tmp_path):
     """Without Python's own way out, in which JAX's threads crash."""
     code = (
-        "import atexit, os, sys\nfrom samplerzoo.cli import cli, main\n"
-        "@cli.command()\ndef stop():\n    print('data')\n    raise KeyboardInterrupt\n"
+        "import atexit, os, sys\nfrom samplerzoo.cli import main, program\n"
+        "@program.command()\ndef stop():\n    print('data')\n    raise KeyboardInterrupt\n"
         "atexit.register(os.abort)\nsys.argv = ['samplerzoo', 'stop']\nmain()"
     )
     done = subprocess.run(
@@ -307,7 +307,7 @@ WRONG = {
         [*TOY[:2], "--features=digits-cnn", "--report-features=pixels"],
         ["digits-cnn", "(4, 4, 1)"],
     ),
-    "features that are no vector": (["--features=python:toys:image"], ["python:toys:image"]),
+    "features that are not a vector": (["--features=python:toys:image"], ["python:toys:image"]),
     "data of another shape": (["--data=python:toys:data"], ["(4, 4, 1)", "(8, 8, 1)"]),
     "model without defaults": (["--model=python:toys:model"], ["--data", "digits"]),
     "unknown option": (["--nope"], ["--nope"]),
@@ -494,7 +494,7 @@ def test_broken_plugins_are_named_and_hurt_nothing_else(tmp_path):
     assert "zoo_bad 1.0" in bad
     assert "OSError: boom" in bad
     done = run("search", "--family=off", cwd=tmp_path, path=plugins)
-    assert done.err.startswith("hi\n")  # what a plugin prints is no data
+    assert done.err.startswith("hi\n")  # what a plugin prints is not data
     done.err = done.err.removeprefix("hi\n")
     off = message(done, 2)
     assert "zoo_off 1.0" in off

@@ -154,9 +154,12 @@ def test_one_row_too_many():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"clean": lambda c, g: c[:, 0]}, {"noise": lambda c, g: jnp.concatenate([c, c], axis=1)},
-     {"fresh": lambda f, g: f[:-1]}],
-)  # fmt: skip
+    [
+        {"clean": lambda c, g: c[:, 0]},
+        {"noise": lambda c, g: jnp.concatenate([c, c], axis=1)},
+        {"fresh": lambda f, g: f[:-1]},
+    ],
+)
 def test_wrong_shapes(changes):
     refused(check_family, "must give a table on CosineVP, whose shapes fit", breaking(**changes))
 
@@ -191,12 +194,18 @@ def test_branches_on_a_value():
 
 @pytest.mark.parametrize(
     "change",
-    [lambda c, g: c + jnp.log1p(g)[:, None], lambda c, g: c * jnp.exp(g)[:, None],
-     lambda c, g: c / (1 - jnp.sign(jnp.abs(g)))[:, None]],
-)  # fmt: skip
+    [
+        lambda c, g: c + jnp.log1p(g)[:, None],
+        lambda c, g: c * jnp.exp(g)[:, None],
+        lambda c, g: c / (1 - jnp.sign(jnp.abs(g)))[:, None],
+    ],
+)
 def test_not_finite_for_some_parameters(change):
-    refused(check_family, "must have a finite table on .* for parameters of the order of",
-            breaking(clean=change))  # fmt: skip
+    refused(
+        check_family,
+        "must have a finite table on .* for parameters of the order of",
+        breaking(clean=change),
+    )
 
 
 def test_not_finite_at_its_start():
@@ -227,8 +236,11 @@ def test_a_gradient_that_is_stopped():
     def stop(clean, gain):
         return clean * (1 + jnp.tanh(jax.lax.stop_gradient(gain)))[:, None]
 
-    refused(check_family, "must have derivatives in 'gain' that agree with finite differences",
-            breaking(clean=stop))  # fmt: skip
+    refused(
+        check_family,
+        "must have derivatives in 'gain' that agree with finite differences",
+        breaking(clean=stop),
+    )
 
 
 def test_a_gradient_that_is_wrong():
@@ -237,8 +249,11 @@ def test_a_gradient_that_is_wrong():
         return jnp.tanh(gain)
 
     doubled.defjvps(lambda tangent, out, gain: 2 * tangent)
-    refused(check_family, "must have derivatives in 'gain' that agree",
-            breaking(clean=lambda c, g: c * (1 + doubled(g))[:, None]))  # fmt: skip
+    refused(
+        check_family,
+        "must have derivatives in 'gain' that agree",
+        breaking(clean=lambda c, g: c * (1 + doubled(g))[:, None]),
+    )
 
 
 def test_a_round_trip_through_integers():
@@ -264,9 +279,11 @@ def test_an_array_that_acts_on_nothing():
 
 @pytest.mark.parametrize(
     "changes",
-    [{"clean": lambda c, g: (0.5 + jnp.tanh(g))[:, None] * c},
-     {"fresh": lambda f, g: f + 0.4 + jnp.tanh(g)}],
-)  # fmt: skip
+    [
+        {"clean": lambda c, g: (0.5 + jnp.tanh(g))[:, None] * c},
+        {"fresh": lambda f, g: f + 0.4 + jnp.tanh(g)},
+    ],
+)
 def test_a_start_that_is_no_sampler(changes):
     refused(check_family, "must start as a valid sampler: at 20 steps", breaking(**changes))
 

@@ -226,8 +226,9 @@ def test_arrays_are_mapped_whatever_their_layout(dtype, order, tmp_path):
     np.savez_compressed(tmp_path / "packed.npz", array)
     for name in ("x.npy", "x.npz", "packed.npz"):
         found = everything(tmp_path / name, COLOUR)
-        np.testing.assert_allclose(found, images / 127.5 - 1, atol=1e-3 if dtype == np.float16
-                                   else 1e-6)  # fmt: skip
+        np.testing.assert_allclose(
+            found, images / 127.5 - 1, atol=1e-3 if dtype == np.float16 else 1e-6
+        )
 
 
 def shrunk(pixels, size):
@@ -282,9 +283,12 @@ def test_digests_are_of_content_and_of_how_it_is_read(tmp_path):
     }
     assert len(arrays) == 1
     others = {
-        digest(folder, clip=None), digest(folder, clip=(0.0, 1.0)), digest(folder, crop=True),
-        digest(folder, (8, 8, 1)), digest(folder, (4, 4, 3), crop=True),
-    }  # fmt: skip
+        digest(folder, clip=None),
+        digest(folder, clip=(0.0, 1.0)),
+        digest(folder, crop=True),
+        digest(folder, (8, 8, 1)),
+        digest(folder, (4, 4, 3), crop=True),
+    }
     assert len(others | same | arrays) == 7
     Image.fromarray(images[0]).save(folder / "0.png", compress_level=0)
     assert digest(folder) not in same

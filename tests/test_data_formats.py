@@ -34,8 +34,11 @@ def binary(images: np.ndarray, labels: int) -> bytes:
 def text(value: str | bytes) -> bytes:
     """A string of Python 2."""
     data = value.encode() if isinstance(value, str) else value
-    return b"U" + bytes([len(data)]) + data if len(data) < 256 else (
-        b"T" + struct.pack("<i", len(data)) + data)  # fmt: skip
+    return (
+        b"U" + bytes([len(data)]) + data
+        if len(data) < 256
+        else (b"T" + struct.pack("<i", len(data)) + data)
+    )
 
 
 def array(data: np.ndarray, shape: tuple | None = None, fortran: bool = False) -> bytes:
@@ -44,10 +47,17 @@ def array(data: np.ndarray, shape: tuple | None = None, fortran: bool = False) -
     kind = b"K\x00K\x01\x87Rq\x09(K\x03" + text("|") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xff"
     return (
         b"cnumpy.core.multiarray\n_reconstruct\nq\x05cnumpy\nndarray\nq\x06K\x00\x85"
-        + text("b") + b"\x87Rq\x07(K\x01" + size + b"cnumpy\ndtype\nq\x08" + text("u1")
-        + kind + b"K\x00tb" + (b"\x88" if fortran else b"\x89")
-        + text(data.tobytes("F" if fortran else "C")) + b"tb"
-    )  # fmt: skip
+        + text("b")
+        + b"\x87Rq\x07(K\x01"
+        + size
+        + b"cnumpy\ndtype\nq\x08"
+        + text("u1")
+        + kind
+        + b"K\x00tb"
+        + (b"\x88" if fortran else b"\x89")
+        + text(data.tobytes("F" if fortran else "C"))
+        + b"tb"
+    )
 
 
 def batch(data: bytes, count: int) -> bytes:
@@ -55,9 +65,17 @@ def batch(data: bytes, count: int) -> bytes:
     labels = b"](" + b"K\x07" * count + b"e"
     names = b"](" + b"".join(text(f"leptodactylus_{n}.png") + b"q\x0b" for n in range(count)) + b"e"
     return (
-        b"\x80\x02}q\x01(" + text("batch_label") + text("training batch 1 of 5") + text("labels")
-        + labels + text("data") + data + text("filenames") + names + b"u."
-    )  # fmt: skip
+        b"\x80\x02}q\x01("
+        + text("batch_label")
+        + text("training batch 1 of 5")
+        + text("labels")
+        + labels
+        + text("data")
+        + data
+        + text("filenames")
+        + names
+        + b"u."
+    )
 
 
 def pickled(images: np.ndarray) -> bytes:
@@ -66,13 +84,21 @@ def pickled(images: np.ndarray) -> bytes:
 
 # Each version's files by split, and how one is made.
 VERSIONS = {
-    "cifar-10-batches-bin": ([f"data_batch_{n}.bin" for n in range(1, 6)], "test_batch.bin",
-                             lambda x: binary(x, 1), "batches.meta.txt"),
+    "cifar-10-batches-bin": (
+        [f"data_batch_{n}.bin" for n in range(1, 6)],
+        "test_batch.bin",
+        lambda x: binary(x, 1),
+        "batches.meta.txt",
+    ),
     "cifar-100-binary": (["train.bin"], "test.bin", lambda x: binary(x, 2), "fine_label_names.txt"),
-    "cifar-10-batches-py": ([f"data_batch_{n}" for n in range(1, 6)], "test_batch", pickled,
-                            "batches.meta"),
+    "cifar-10-batches-py": (
+        [f"data_batch_{n}" for n in range(1, 6)],
+        "test_batch",
+        pickled,
+        "batches.meta",
+    ),
     "cifar-100-python": (["train"], "test", pickled, "meta"),
-}  # fmt: skip
+}
 
 
 def write_cifar(folder: Path, version: str) -> tuple[Path, np.ndarray, np.ndarray]:
@@ -166,8 +192,11 @@ def test_pickles_that_run_commands_are_refused(inside, protocol, tmp_path):
 ZEROS = np.zeros((2, 3072), np.uint8)
 DEEP = b")" + b"\x85" * 20_000
 HOSTILE = {
-    "eval": (b"cbuiltins\neval\n.", "builtins.eval, which is no array"),
-    "object": (pickle.dumps({"data": np.array([object])}, 2), "no array|none that arrays|8 bits"),
+    "eval": (b"cbuiltins\neval\n.", "builtins.eval, which is not a known array"),
+    "object": (
+        pickle.dumps({"data": np.array([object])}, 2),
+        "not a known array|none that arrays|8 bits",
+    ),
     "wide": (pickle.dumps({"data": np.zeros((2, 3072))}, 4), "not of 8 bits"),
     "narrow": (batch(array(np.zeros((2, 3000), np.uint8)), 2), "rows of 3072"),
     "flat": (batch(array(np.zeros(6144, np.uint8)), 2), "rows of 3072"),
@@ -185,7 +214,7 @@ HOSTILE = {
         b"\x80\x02}" + text("data") + b"cnumpy.core.multiarray\n_reconstruct\n)R" + DEEP + b"bs.",
         "no array called 'data'",
     ),
-    "fills a list": (b"]]b.", "fills something that is no array"),
+    "fills a list": (b"]]b.", "fills something that is not an array"),
     "persistent": (b"]Q.", "refers to something"),
     "deep type": (b"cnumpy\ndtype\n" + DEEP + b"\x85R.", "not of 8 bits"),
     "deep key": (b"}" + DEEP + b"K\x01s.", "neither a text nor"),
@@ -215,7 +244,7 @@ def test_damaged_files_of_cifar(tmp_path):
     assert "lacks data_batch_3.bin" in refused(path)
     with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as archive:
         archive.add(path / "batches.meta.txt")
-    assert "no archive of CIFAR's; unpack it" in refused(tmp_path / "x.tar.gz")
+    assert "not an archive of CIFAR's; unpack it" in refused(tmp_path / "x.tar.gz")
     for data in (b"", b"text", b"\x1f\x8b", (tmp_path / "x.tar.gz").read_bytes()[:-20]):
         (tmp_path / "y.tar.gz").write_bytes(data)
         refused(tmp_path / "y.tar.gz")
@@ -279,10 +308,14 @@ def write_shards(parquet, folder: Path, column: str = "image") -> dict[str, np.n
     }
     (folder / "data").mkdir(parents=True)
     for name, part in shards.items():
-        table = pyarrow.table({
-            "label": list(range(len(part))),
-            column: [{"bytes": encode(image), "path": f"{n}.png"} for n, image in enumerate(part)],
-        })  # fmt: skip
+        table = pyarrow.table(
+            {
+                "label": list(range(len(part))),
+                column: [
+                    {"bytes": encode(image), "path": f"{n}.png"} for n, image in enumerate(part)
+                ],
+            }
+        )
         parquet.write_table(table, folder / "data" / f"{name}.parquet", row_group_size=4)
     return found
 

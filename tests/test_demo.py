@@ -22,8 +22,11 @@ def test_defaults(family, share, tmp_path):
     before = cpu_seconds()
     done = subprocess.run(
         [sys.executable, "-m", "samplerzoo", "search", "--family", family, "--json", "--quiet"],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     took = cpu_seconds() - before
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)

@@ -17,8 +17,16 @@ from samplerzoo.runs.processes import connection, is_scheduled, scheduled
 from samplerzoo.runs.watch import PATIENCE
 
 ITERATIONS = 300
-SEARCH = ("search", *TOY, "--family=gddim", "--steps=3", "--n=64", "--batch=24", "--quiet",
-          f"--iterations={ITERATIONS}")  # fmt: skip
+SEARCH = (
+    "search",
+    *TOY,
+    "--family=gddim",
+    "--steps=3",
+    "--n=64",
+    "--batch=24",
+    "--quiet",
+    f"--iterations={ITERATIONS}",
+)
 
 # Runs without this suite's checks of types, in a process with eight devices.
 EIGHT = """

@@ -234,8 +234,9 @@ def test_ddim_with_many_steps_returns_the_gaussian(x64, name):
     table, model = family.table(schedule), gaussian_model(schedule, MEAN, SCALE, 1)
     key = jax.random.key(0)
     a, b = affine(jax.jit(lambda x: run_table(table, model, x, key)))
-    np.testing.assert_allclose((a, b), ddim_by_hand(schedule, family.times(schedule)[1]),
-                               rtol=1e-10)  # fmt: skip
+    np.testing.assert_allclose(
+        (a, b), ddim_by_hand(schedule, family.times(schedule)[1]), rtol=1e-10
+    )
     t_max, tolerance = jnp.asarray(schedule.t_max), 6e-3 if name == "edm" else 2e-3
     alpha, sigma = float(schedule.alpha(t_max)), float(schedule.sigma(t_max))
     # The probability-flow ODE carries quantiles to quantiles.

@@ -146,8 +146,17 @@ def test_the_matrix_grows_in_its_folder(toys):
 
 @pytest.mark.slow
 def test_an_interrupted_evaluation_goes_on(toys):
-    words = ("evaluate", "ddim", "--steps=3,200", "--seeds=0,1,2,3", *WHERE[:2], "--n=2000",
-             "--features=pixels", "--metrics=fd", "--out=cut")  # fmt: skip
+    words = (
+        "evaluate",
+        "ddim",
+        "--steps=3,200",
+        "--seeds=0,1,2,3",
+        *WHERE[:2],
+        "--n=2000",
+        "--features=pixels",
+        "--metrics=fd",
+        "--out=cut",
+    )
     process = begin(*words, cwd=toys)
     rows = toys / "cut" / ROWS
     while process.poll() is None and not (rows.exists() and rows.read_text().count("\n") >= 2):
@@ -166,8 +175,16 @@ def test_an_interrupted_evaluation_goes_on(toys):
 @pytest.mark.slow
 def test_several_devices_give_the_scores_of_one(toys):
     """Also where they do not divide the samples."""
-    args = ("evaluate", "ddim", "--steps=3", *WHERE[:2], "--n=37", "--quiet", "--json",
-            "--features=python:toys:features,pixels")  # fmt: skip
+    args = (
+        "evaluate",
+        "ddim",
+        "--steps=3",
+        *WHERE[:2],
+        "--n=37",
+        "--quiet",
+        "--json",
+        "--features=python:toys:features,pixels",
+    )
     four = ("env", "XLA_FLAGS=--xla_force_host_platform_device_count=4")
     one, several = (
         json.loads(succeed(*args, cwd=toys, before=before).out)["rows"] for before in ((), four)

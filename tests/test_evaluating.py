@@ -31,8 +31,15 @@ def other(x):
 
 PARTS = {"model": MODEL, "data": DATA, "progress": False}
 ON = {**PARTS, "features": features, "metrics": fd, "n": 16}
-TINY = {**PARTS, "features": features, "report_features": other, "batch": 8, "iterations": 3,
-        "n": 16, "steps": 3}  # fmt: skip
+TINY = {
+    **PARTS,
+    "features": features,
+    "report_features": other,
+    "batch": 8,
+    "iterations": 3,
+    "n": 16,
+    "steps": 3,
+}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -57,9 +64,13 @@ def test_objects_of_all_kinds_are_scored(run):
     found = sz.evaluate([mine, run.table, run, sz.DDPM, "ddim-linear:eta=0.5"], steps=[3], **ON)
     names = [(row.sampler, row.nfe) for row in found.rows]
     assert names == [
-        ("ddim", 3), ("steptable", 3), ("gddim", 3), ("ddpm-linear", 3), ("ddpm-quadratic", 3),
+        ("ddim", 3),
+        ("steptable", 3),
+        ("gddim", 3),
+        ("ddpm-linear", 3),
+        ("ddpm-quadratic", 3),
         ("ddim-linear:eta=0.5", 3),
-    ]  # fmt: skip
+    ]
     scores = {row.sampler: dict(row.scores) for row in found.rows}
     assert scores["ddim"] == scores["ddim-linear:eta=0.5"]
     assert scores["steptable"] == scores["gddim"]
@@ -80,8 +91,15 @@ def test_names_may_be_given_and_are_told_apart():
 def test_it_is_the_command(tmp_path):
     """The same rows, bit for bit, from objects as from the names of the same parts."""
     write_toys(tmp_path)
-    words = ("--features=python:toys:features,python:toys:other_features", "--n=16", "--steps=3",
-             "--seeds=0,1", "--baselines", "--json", "--quiet")  # fmt: skip
+    words = (
+        "--features=python:toys:features,python:toys:other_features",
+        "--n=16",
+        "--steps=3",
+        "--seeds=0,1",
+        "--baselines",
+        "--json",
+        "--quiet",
+    )
     printed = succeed("evaluate", "ddim-linear", *TOY[:2], *words, cwd=tmp_path).out
     spaces = {"python:toys:features": features, "python:toys:other_features": other}
     given = {**PARTS, "n": 16, "steps": 3, "seeds": (0, 1), "baselines": True}
@@ -89,8 +107,9 @@ def test_it_is_the_command(tmp_path):
     for ours, theirs in zip(found.records, json.loads(printed)["rows"], strict=True):
         assert ours.keys() == theirs.keys()
         for key, value in ours.items():
-            assert value == (pytest.approx(theirs[key], rel=1e-5) if type(value) is float
-                             else theirs[key])  # fmt: skip
+            assert value == (
+                pytest.approx(theirs[key], rel=1e-5) if type(value) is float else theirs[key]
+            )
 
 
 def test_runs_bring_their_own_parts(run):
@@ -111,8 +130,9 @@ def test_a_folder_keeps_what_is_scored_and_grows(tmp_path):
     first = sz.evaluate("ddim", steps=2, out=tmp_path / "kept", callback=told.append, **ON)
     assert named(first) == [row.place for rows in told for row in rows]
     told.clear()
-    more = sz.evaluate("ddim", steps=2, seeds=[0, 1], out=str(tmp_path / "kept"),
-                       callback=told.append, **ON)  # fmt: skip
+    more = sz.evaluate(
+        "ddim", steps=2, seeds=[0, 1], out=str(tmp_path / "kept"), callback=told.append, **ON
+    )
     assert [rows[0].seed for rows in told] == [1, 1]
     assert [row for row in more.rows if row.seed == 0] == list(first.rows)
     kept = load_evaluation(tmp_path / "kept").scores
@@ -185,9 +205,15 @@ def test_an_embedded_model_has_its_own_data_and_features():
 
 
 def test_a_report_of_objects_in_memory(run, tmp_path):
-    scores = sz.evaluate([run, "ddim-linear", sz.DDIM(3)], steps=3, seeds=[0, 1, 2],
-                         features=[features, other], metrics=["fd", "precision-recall"],
-                         n=16, **PARTS)  # fmt: skip
+    scores = sz.evaluate(
+        [run, "ddim-linear", sz.DDIM(3)],
+        steps=3,
+        seeds=[0, 1, 2],
+        features=[features, other],
+        metrics=["fd", "precision-recall"],
+        n=16,
+        **PARTS,
+    )
     made = sz.report([run, scores], progress=False)
     page = check_page(made.html)
     assert made.path is None
@@ -203,8 +229,11 @@ def test_a_report_of_objects_in_memory(run, tmp_path):
     assert said["headline"] == saved.headline
     assert {row["features"] for row in said["standings"]} == {"object:features", "object:other"}
     best = said["standings"][0]["best"]
-    row = next(r for r in run.scores.rows if r.sampler == best["sampler"] and
-               r.features == said["standings"][0]["features"])  # fmt: skip
+    row = next(
+        r
+        for r in run.scores.rows
+        if r.sampler == best["sampler"] and r.features == said["standings"][0]["features"]
+    )
     assert best["value"] == row.scores["fd"]
 
 

@@ -209,9 +209,14 @@ def small_stable_diffusion(scheduler):
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
     )
     text = CLIPTextModel(
-        CLIPTextConfig(hidden_size=8, intermediate_size=8, num_attention_heads=2,
-                       num_hidden_layers=1, vocab_size=16)
-    )  # fmt: skip
+        CLIPTextConfig(
+            hidden_size=8,
+            intermediate_size=8,
+            num_attention_heads=2,
+            num_hidden_layers=1,
+            vocab_size=16,
+        )
+    )
     return diffusers.StableDiffusionPipeline(
         vae=small_vae(),
         text_encoder=text.eval(),
@@ -407,8 +412,11 @@ def test_a_torn_configuration_is_refused(tmp_path):
 
 
 def test_schedule_levels_are_exported_in_double(tmp_path):
-    sampler = plain_sampler("x", FAMILIES["ddim"]().table(DiscreteVP.from_betas(BETAS)),
-                            called_back(lambda x, t: x, SHAPE))  # fmt: skip
+    sampler = plain_sampler(
+        "x",
+        FAMILIES["ddim"]().table(DiscreteVP.from_betas(BETAS)),
+        called_back(lambda x, t: x, SHAPE),
+    )
     signal = np.cumprod(1 - BETAS)
     level = int(sampler.times[0])
     assert sampler.timesteps[0] == level - 1

@@ -116,8 +116,11 @@ def test_rddim_and_gddim_start_as_ddim_exactly(name, eta, stride):
     """Bit for bit, in float32."""
     schedule = MAKERS[name]()
     base = DDIM(6, stride, eta=eta).table(schedule)
-    same = {1: [RDDIM(6, stride, eta), GDDIM(6, stride, eta, depth=1)], 6: [GDDIM(6, stride, eta)],
-            3: [GDDIM(6, stride, eta, depth=3)]}  # fmt: skip
+    same = {
+        1: [RDDIM(6, stride, eta), GDDIM(6, stride, eta, depth=1)],
+        6: [GDDIM(6, stride, eta)],
+        3: [GDDIM(6, stride, eta, depth=3)],
+    }
     for depth, families in same.items():
         for family in families:
             table = family.table(schedule)
@@ -257,8 +260,9 @@ def test_deviations_are_added_to_the_start(x64):
         depth = other.depth
         np.testing.assert_array_equal(table.times, other.times)
         for name in ("clean", "noise"):
-            added, expected = (getattr(a, name) - getattr(b, name)
-                               for a, b in ((table, base), (other, plain)))  # fmt: skip
+            added, expected = (
+                getattr(a, name) - getattr(b, name) for a, b in ((table, base), (other, plain))
+            )
             np.testing.assert_allclose(added[:, :depth], expected, atol=1e-12)
             np.testing.assert_array_equal(added[:, depth:], 0)
         np.testing.assert_allclose(table.fresh - base.fresh, other.fresh - plain.fresh, atol=1e-12)

@@ -16,7 +16,7 @@ import tomli_w
 from hypothesis import example, given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
 
-from samplerzoo.cli._common import numbers, pairs
+from samplerzoo.cli.common import numbers, pairs
 from samplerzoo.core.families import DDIM, GDDIM, free_parameters
 from samplerzoo.core.optimise import adam, start
 from samplerzoo.files import digest, from_tensors, read_tensors, to_tensors, write, write_tensors

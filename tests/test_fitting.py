@@ -17,7 +17,7 @@ from samplerzoo import (
     free_parameters,
     start,
 )
-from samplerzoo.core.memory import SHARE, TooLargeError, _on_machine, free_memory, largest
+from samplerzoo.core.memory import SHARE, TooLargeError, free_memory, largest, memory_of_machine
 from samplerzoo.features import Pixels
 
 
@@ -78,13 +78,13 @@ def test_where_nothing_fits_the_error_says_what_to_do():
 
 def test_a_container_with_a_limit_has_what_is_left_of_it(tmp_path: Path):
     (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    8000 kB\n")
-    assert _on_machine(tmp_path, tmp_path / "none") == 8000 * 1024
+    assert memory_of_machine(tmp_path, tmp_path / "none") == 8000 * 1024
     (tmp_path / "memory.current").write_text("1000\n")
     (tmp_path / "memory.max").write_text("max\n")
-    assert _on_machine(tmp_path, tmp_path) == 8000 * 1024
+    assert memory_of_machine(tmp_path, tmp_path) == 8000 * 1024
     (tmp_path / "memory.max").write_text("5000\n")
-    assert _on_machine(tmp_path, tmp_path) == 4000
-    assert _on_machine(tmp_path / "none", tmp_path) > 0
+    assert memory_of_machine(tmp_path, tmp_path) == 4000
+    assert memory_of_machine(tmp_path / "none", tmp_path) > 0
 
 
 def test_some_memory_is_free_here():

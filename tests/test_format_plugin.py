@@ -68,9 +68,19 @@ def place(tmp_path_factory):
         yield work, hub, {"cwd": work, "path": plugins, "before": before}
 
 
-SEARCH = ("search", "--data=data.npy", "--features=pixels", "--report-features=pixels",
-          "--family=ddim", "--times=linear-searched", "--steps=3", "--iterations=3", "--batch=8",
-          "--n=16", "--quiet")  # fmt: skip
+SEARCH = (
+    "search",
+    "--data=data.npy",
+    "--features=pixels",
+    "--report-features=pixels",
+    "--family=ddim",
+    "--times=linear-searched",
+    "--steps=3",
+    "--iterations=3",
+    "--batch=8",
+    "--n=16",
+    "--quiet",
+)
 
 
 @pytest.mark.slow
@@ -152,5 +162,6 @@ def test_what_is_changed_or_damaged_is_refused(place):
     (work / "other/gaussian.json").write_text(json.dumps(CONFIG | {"scale": 0}))
     search = (*SEARCH, "--model=other", "--out=none")
     assert "scale is 0; it must be a number from 0.01 to 100" in fail(*search, **options)
-    assert "'gaussian:nothing' must look like" not in fail(*SEARCH, "--model=gaussian:nothing",
-                                                           "--out=none", **options)  # fmt: skip
+    assert "'gaussian:nothing' must look like" not in fail(
+        *SEARCH, "--model=gaussian:nothing", "--out=none", **options
+    )

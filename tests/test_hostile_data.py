@@ -64,7 +64,7 @@ ZIPS = {
     "long-names": (lambda p: archive(p, {"b" * 60_000 + ".png": b"a", "c.png": PNG}), "bbb..."),
     "long-folders": (lambda p: archive(p, {"a/" * 9999 + "b.png": b"", "1.png": PNG}), "a/a/a/"),
     "paths": (lambda p: archive(p, {"/etc/0.png": b"a", "/1.png": PNG}), "x.zip:/etc/0.png"),
-}  # fmt: skip
+}
 CASES = {
     f"zip-{name}": Case(lambda f, make=make: make(f / "x.zip"), look("x.zip"), word)
     for name, (make, word) in ZIPS.items()
@@ -171,13 +171,16 @@ TARS = {
     "long-header": (tar(header("././@LongLink", 2**30, b"L"), *[MEBIBYTE] * 1024), LIMIT),
     "pax-header": (tar(header("pax", 2**30, b"x"), *[MEBIBYTE] * 1024), LIMIT),
     "sparse": (tar(header("train.bin", 2**33, b"S"), bytes(512)), LIMIT),
-    "links": (tar(header("train.bin", 0, b"2", linkname="/etc/passwd"), bytes(1024)), "no archive"),
+    "links": (
+        tar(header("train.bin", 0, b"2", linkname="/etc/passwd"), bytes(1024)),
+        "not an archive",
+    ),
     "members": (tar(*[header(f"{n}", 0) for n in range(2000)]), "more than 1000 members"),
-    "names": (tar(header("\x1b[1m.bin", 0), bytes(1024)), "no archive of CIFAR's"),
+    "names": (tar(header("\x1b[1m.bin", 0), bytes(1024)), "not an archive of CIFAR's"),
     "xz": (lzma.compress(header("train.bin", 0)), "cannot be read"),
     "half": (tar(header("train.bin", 3074), bytes(3074))[:-9], "x.tar.gz"),
     "noise": (gzip.compress(os.urandom(5000)), "cannot be read"),
-}  # fmt: skip
+}
 CASES |= {
     f"tar-{name}": Case(
         files({"x.tar.gz": data}),
@@ -266,7 +269,7 @@ TABLES = {
     "two-columns": (lambda f: columns(f, ["image", "image"]), {}, "no column image or img"),
     "nothing": (lambda f: table(f, None), {}, "no image in"),
     "footer": (files({"x.parquet": b"PAR1" + struct.pack("<I", 2**31 - 1) + b"PAR1"}), {}, "x.par"),
-}  # fmt: skip
+}
 
 
 def other_kinds(folder: Path) -> None:
@@ -335,13 +338,15 @@ PLACES = {
     "standard-input": (link("/dev/fd/0", "x.npz"), "x.npz", KERNEL),
     "image": (link("/proc/self/environ", "2.png"), "", KERNEL),
     "image-by-two-links": (
-        lambda f: (link("/proc/self", "p")(f), (f / "2.png").symlink_to("p/environ")), "", KERNEL
+        lambda f: (link("/proc/self", "p")(f), (f / "2.png").symlink_to("p/environ")),
+        "",
+        KERNEL,
     ),
     "parquet": (link("/proc/version", "x.parquet"), "", KERNEL),
     "sysfs": (link("/sys/kernel", "x"), "x", KERNEL),
     "loop": (loop, "a", "no folder or file"),
     "nowhere": (link("missing"), "x", "no folder or file"),
-}  # fmt: skip
+}
 CASES |= {
     f"place-{name}": Case(make, look(where), word) for name, (make, where, word) in PLACES.items()
 }
@@ -383,7 +388,7 @@ def test_a_limit_that_is_set_higher_lets_in_what_was_refused(tmp_path, monkeypat
     with pytest.raises(ValueError, match=r"at most 1,000,000 bytes are taken\. If you trust it"):
         read(tmp_path / "x.tar.gz", SHAPE)
     monkeypatch.setenv("SAMPLERZOO_MAX_UNPACKED_BYTES", "4000000")
-    with pytest.raises(ValueError, match="no archive of CIFAR's"):
+    with pytest.raises(ValueError, match="not an archive of CIFAR's"):
         read(tmp_path / "x.tar.gz", SHAPE)
 
 

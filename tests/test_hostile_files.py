@@ -134,16 +134,30 @@ PICKLES = {
     "doubling-by-memo": (b")q\x00" + b"h\x00h\x00\x86q\x00" * 60, NOTHING),
     "deep-name": (DEEP + DEEP + b"\x93", "without a name"),
     "deep-key": (b"}" + DEEP + b"K\x01s", "neither a text nor"),
+    "doubled-key": (
+        b")q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b"}h\x00K\x01s",
+        "neither a text nor",
+    ),
     "deep-storage": (DEEP + b"Q", "not described"),
     "doubled-name": (b")q\x00" + b"h\x00h\x00\x86q\x00" * 60 + b"h\x00\x93", "without a name"),
     "doubled-view": (
-        b")q\x00" + b"h\x00h\x00\x86q\x00" * 60
-        + t.row(t.text("storage"), t.find("torch", "FloatStorage"), t.text("0"), t.text("cpu"),
-                b"K\x04", b"h\x00") + b"Q",
+        b")q\x00"
+        + b"h\x00h\x00\x86q\x00" * 60
+        + t.row(
+            t.text("storage"),
+            t.find("torch", "FloatStorage"),
+            t.text("0"),
+            t.text("cpu"),
+            b"K\x04",
+            b"h\x00",
+        )
+        + b"Q",
         "not described",
     ),
     "copies": (
-        b"](" + b"K\x01K\x02\x86" * 1000 + b"eq\x00"
+        b"]("
+        + b"K\x01K\x02\x86" * 1000
+        + b"eq\x00"
         + (t.find("collections", "OrderedDict") + b"h\x00\x85R") * 1000,
         "do not fit",
     ),
@@ -161,12 +175,12 @@ PICKLES = {
     "call-wrong": (CALL + b")R", "do not fit"),
     "call-text": (CALL + t.row(*[t.text("a")] * 6) + b"R", "not described"),
     "key-list": (b"}(" + b"]" + b"K\x01u", "neither a text nor"),
-    "append-to-dict": (b"}K\x01a", "no list"),
-    "set-in-list": (b"]K\x01K\x02s", "no dict"),
-    "build-tensor": (t.tensor(kept(), 0, (4,), (1,)) + b"}b", "no dict"),
+    "append-to-dict": (b"}K\x01a", "not a list"),
+    "set-in-list": (b"]K\x01K\x02s", "not a dict"),
+    "build-tensor": (t.tensor(kept(), 0, (4,), (1,)) + b"}b", "not a dict"),
     "not-a-dict": (b"]", NOTHING),
-    "not-a-tensor": (t.mapping({"a": b"K\x01"}), "'a' is no tensor|list of storages"),
-    "number-name": (b"}(K\x01K\x01u", "'1' is no tensor|list of storages"),
+    "not-a-tensor": (t.mapping({"a": b"K\x01"}), "'a' is not a tensor|list of storages"),
+    "number-name": (b"}(K\x01K\x01u", "'1' is not a tensor|list of storages"),
     "terabytes": (view(size=2**42), "cut off"),
     "absurd-size": (view(size=2**63), "not described"),
     "negative-size": (view(size=-1), "not described"),
@@ -185,8 +199,8 @@ PICKLES = {
     "other-storage": (view(key="7"), "missing|list of storages"),
     "path-storage": (view(key="../data.pkl"), "missing|list of storages"),
     "unknown-storage": (view(kind="ComplexFloatStorage"), "torch.ComplexFloatStorage"),
-    "persid-text": (t.text("stora") + b"Q", "fit|no storage|describe"),
-}  # fmt: skip
+    "persid-text": (t.text("stora") + b"Q", "fit|not a storage|describe"),
+}
 
 
 @pytest.mark.parametrize("make", [t.zip_file, t.legacy_file])
@@ -241,7 +255,7 @@ ARCHIVES = {
     "no-numbers": (archive({"archive/data.pkl": GOOD["archive/data.pkl"]}), "missing"),
     "empty-archive": (archive({}), "data.pkl"),
     "script": (archive({"archive/data.pkl": t.close(t.find("__torch__", "M"))}), "__torch__.M"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", ARCHIVES)

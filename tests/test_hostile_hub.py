@@ -12,8 +12,8 @@ import pytest
 
 import hub_server
 from hostile import Case, check_refusal, survive
-from samplerzoo.hub import Reference, parse
-from samplerzoo.hub.download import download, is_plain, listing, pin
+from samplerzoo.hub import Address, parse
+from samplerzoo.hub.fetching import download, is_plain, listing, pin
 
 FILES = {"config.json": b"{}".ljust(1000), "weights.bin": bytes(1000), "README.md": b"# Card"}
 OTHER = "f" * 40
@@ -68,7 +68,7 @@ def busy(status: int, **headers: str):
 
 
 def endless(pause: float, size: int, start: bool = True, where: str = "GET", **headers: str):
-    """An answer to requests for files that goes on and on: so many bytes after each pause."""
+    """An answer to requests for files that never ends: so many bytes after each pause."""
 
     def change(handler: Handler, status: int, body: Any, given: dict) -> None:
         if "/resolve/" not in handler.path or handler.command != where:
@@ -96,26 +96,26 @@ def silent(handler: Handler, *_: Any) -> None:
 
 def fetch(name: str = "config.json") -> Callable[[Path], Path]:
     def read(folder: Path) -> Path:
-        reference = Reference(f"evil/{folder.name}")
-        return download(reference, name, listing(reference))
+        address = Address(f"evil/{folder.name}")
+        return download(address, name, listing(address))
 
     return read
 
 
 def look(folder: Path) -> object:
-    return listing(Reference(f"evil/{folder.name}"))
+    return listing(Address(f"evil/{folder.name}"))
 
 
 def pinned(folder: Path) -> object:
-    return pin(Reference(f"evil/{folder.name}"), ("config.json",))
+    return pin(Address(f"evil/{folder.name}"), ("config.json",))
 
 
 def at_a_commit(folder: Path) -> object:
-    return listing(Reference(f"evil/{folder.name}", OTHER[:-1] + "e"))
+    return listing(Address(f"evil/{folder.name}", OTHER[:-1] + "e"))
 
 
 def missing(folder: Path) -> object:
-    return download(Reference(f"evil/{folder.name}"), "missing.json")
+    return download(Address(f"evil/{folder.name}"), "missing.json")
 
 
 NO_HASH, NO_COMMIT, LATE = "no hash", "a commit of evil/", "or too slowly; run this again"
@@ -153,13 +153,16 @@ EVIL: dict[str, tuple[Callable, Callable, str]] = {
     "json-bomb": (told(lambda b: b" " * 2**24 + b"{}"), look, BOMB),
     "json-packed": (
         lambda h, s, b, g: h.answer(s, gzip.compress(MEGABYTE * 64), Content_Encoding="gzip"),
-        look, "packs its answer",
+        look,
+        "packs its answer",
     ),
     "size-announced": (with_headers(Content_Length="1000000000000"), fetch(), BOMB),
     "size-linked": (with_headers(X_Linked_Size="99999999999999999999"), fetch(), BOMB),
     "size-endless": (endless(0.01, 2**20, Connection="close"), fetch(), "than it announced"),
     "size-of-weights": (
-        endless(0.01, 2**20, Connection="close"), fetch("weights.bin"), "than it announced"
+        endless(0.01, 2**20, Connection="close"),
+        fetch("weights.bin"),
+        "than it announced",
     ),
     "drip": (endless(0.5, 1), fetch(), LATE),
     "drip-of-weights": (endless(0.5, 1), fetch("weights.bin"), LATE),
@@ -167,45 +170,69 @@ EVIL: dict[str, tuple[Callable, Callable, str]] = {
     "silent": (silent, look, "run this again"),
     "silent-file": (
         lambda h, s, b, g: silent(h) if "/resolve/" in h.path else h.answer(s, b, **g),
-        fetch(), "run this again",
+        fetch(),
+        "run this again",
     ),
     "wait-a-day": (busy(429, Retry_After="86400"), look, "NEVER"),
     "wait-a-day-for-a-file": (
-        lambda h, s, b, g: h.answer(*([429] if "/resolve/" in h.path else [s, b]),
-                                    **({"Retry_After": "86400"} if "/resolve/" in h.path else g)),
-        fetch(), "429 and asks to come back in 24 hours",
+        lambda h, s, b, g: h.answer(
+            *([429] if "/resolve/" in h.path else [s, b]),
+            **({"Retry_After": "86400"} if "/resolve/" in h.path else g),
+        ),
+        fetch(),
+        "429 and asks to come back in 24 hours",
     ),
     "wait-by-rate": (
-        lambda h, s, b, g: h.answer(429, RateLimit='"api";r=0;t=86400')
-        if h.command == "HEAD" else h.answer(s, b, **g),
-        fetch(), "asks to come back in 24 hours",
+        lambda h, s, b, g: (
+            h.answer(429, RateLimit='"api";r=0;t=86400')
+            if h.command == "HEAD"
+            else h.answer(s, b, **g)
+        ),
+        fetch(),
+        "asks to come back in 24 hours",
     ),
     "wait-for-ever": (
-        lambda h, s, b, g: h.answer(503, Retry_After="9" * 30)
-        if "/resolve/" in h.path else h.answer(s, b, **g),
-        fetch(), "503 and asks to come back in",
+        lambda h, s, b, g: (
+            h.answer(503, Retry_After="9" * 30) if "/resolve/" in h.path else h.answer(s, b, **g)
+        ),
+        fetch(),
+        "503 and asks to come back in",
     ),
     "wait-again": (
-        lambda h, s, b, g: h.answer(429, Retry_After="1")
-        if "/resolve/" in h.path else h.answer(s, b, **g),
-        fetch(), LATE,
+        lambda h, s, b, g: (
+            h.answer(429, Retry_After="1") if "/resolve/" in h.path else h.answer(s, b, **g)
+        ),
+        fetch(),
+        LATE,
     ),
     "loop": (
-        lambda h, s, b, g: h.answer(302, Location=h.path)
-        if "/resolve/" in h.path else h.answer(s, b, **g),
-        fetch(), "evil/loop",
+        lambda h, s, b, g: (
+            h.answer(302, Location=h.path) if "/resolve/" in h.path else h.answer(s, b, **g)
+        ),
+        fetch(),
+        "evil/loop",
     ),
     "to-a-file": (
-        lambda h, s, b, g: h.answer(302, Location="file:///etc/passwd", ETag='"abc"',
-                                    X_Repo_Commit=h.hub.repositories["evil/to-a-file"].main)
-        if "/resolve/" in h.path else h.answer(s, b, **g),
-        fetch(), "evil/to-a-file",
+        lambda h, s, b, g: (
+            h.answer(
+                302,
+                Location="file:///etc/passwd",
+                ETag='"abc"',
+                X_Repo_Commit=h.hub.repositories["evil/to-a-file"].main,
+            )
+            if "/resolve/" in h.path
+            else h.answer(s, b, **g)
+        ),
+        fetch(),
+        "evil/to-a-file",
     ),
     "other-commit": (lambda h, s, b, g: h.answer(s, b, **g), at_a_commit, "no revision"),
     "other-commit-listed": (
-        lambda h, s, b, g: h.answer(200, {"sha": OTHER, "siblings": []}), at_a_commit, OTHER_COMMIT
+        lambda h, s, b, g: h.answer(200, {"sha": OTHER, "siblings": []}),
+        at_a_commit,
+        OTHER_COMMIT,
     ),
-}  # fmt: skip
+}
 EVIL["wait-a-day"] = (busy(429, Retry_After="86400"), look, "429 and asks to come back in 24 hours")
 CASES = {name: Case(lambda folder: None, read, word) for name, (_, read, word) in EVIL.items()}
 
@@ -218,10 +245,13 @@ def outcomes(tmp_path_factory):
         for name in EVIL:
             hub.add(f"evil/{name}", FILES)
         variables = {
-            "HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "home" / "cache"), "HF_TOKEN": "",
-            "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_ENDPOINT": hub.url,
+            "HF_HOME": str(folder / "home" / "cache"),
+            "HF_TOKEN": "",
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
             "SAMPLERZOO_HUB_SECONDS": "3",
-        }  # fmt: skip
+        }
         yield survive("test_hostile_hub", folder, CASES, variables=variables)
     written = {path for path in folder.rglob("*") if path.is_file() and "owned" in path.name}
     assert not written
@@ -255,7 +285,7 @@ def test_hostile_answers_are_refused_in_time(name, outcomes):
 def test_names_that_lead_elsewhere(name):
     assert not is_plain(name)
     with pytest.raises(ValueError, match="not the name of a file"):
-        download(Reference("a/b", OTHER), name)
+        download(Address("a/b", OTHER), name)
 
 
 @pytest.mark.parametrize("name", ["a", "unet/config.json", "a b.png", "ä.bin", ".gitattributes"])
@@ -309,6 +339,4 @@ def test_other_users_of_the_client_are_left_alone(monkeypatch):
             assert os.environ.get("SAMPLERZOO_HUB_SECONDS") is None
         finally:
             hub.close_session()
-            from huggingface_hub.utils import _http
-
-            hub.set_client_factory(_http.default_client_factory)
+            hub.set_client_factory(lambda: library.Client(follow_redirects=True, timeout=None))

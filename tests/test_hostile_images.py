@@ -41,7 +41,7 @@ OTHERS = {
     "photoshop": b"8BPS\0\x01" + bytes(6) + struct.pack(">HIIHH", 3, 8, 8, 8, 3) + bytes(300),
     "wmf": b"\xd7\xcd\xc6\x9a\0\0" + bytes(100),
     "fits": b"SIMPLE  =                    T".ljust(2880) + bytes(100),
-}  # fmt: skip
+}
 SUFFIXES = (".png", ".jpg", ".gif", ".tif", ".webp", ".bmp", ".ppm")
 CASES = {
     f"other-{kind}": Case(beside(data, f"1{SUFFIXES[n % 7]}"), look(), "none of PNG, JPEG, WEBP")
@@ -189,9 +189,17 @@ def test_images_are_set_upright(kind, turn, tmp_path):
 def deep_tiff(samples: int) -> bytes:
     """8x8 pixels of 16 bits a sample, which Pillow cannot write."""
     bits, place = (16, 8) if samples == 1 else (180, 190)
-    tags = [(256, 3, 1, 8), (257, 3, 1, 8), (258, 3, samples, bits), (259, 3, 1, 1),
-            (262, 3, 1, 1 if samples == 1 else 2), (273, 4, 1, place), (277, 3, 1, samples),
-            (278, 3, 1, 8), (279, 4, 1, 128 * samples)]  # fmt: skip
+    tags = [
+        (256, 3, 1, 8),
+        (257, 3, 1, 8),
+        (258, 3, samples, bits),
+        (259, 3, 1, 1),
+        (262, 3, 1, 1 if samples == 1 else 2),
+        (273, 4, 1, place),
+        (277, 3, 1, samples),
+        (278, 3, 1, 8),
+        (279, 4, 1, 128 * samples),
+    ]
     if samples == 4:
         tags.append((338, 3, 1, 2))
     rows = b"".join(struct.pack("<HHII", *tag) for tag in tags)
@@ -220,7 +228,7 @@ DEEP = {
     "ppm-plain": b"P3 8 8 1023\n" + b"1 " * 192,
     "pgm": b"P5 8 8 65535\n" + bytes(8 * 8 * 2),
     "pfm": b"PF\n8 8\n-1.0\n" + bytes(8 * 8 * 12),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", DEEP)

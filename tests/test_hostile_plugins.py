@@ -39,8 +39,11 @@ def listed(plugins: Path, *words: str, limit: str = "3") -> subprocess.Completed
     return subprocess.run(
         [sys.executable, "-m", "samplerzoo", "list", *words],
         env=ENVIRONMENT | {"PYTHONPATH": str(plugins), "SAMPLERZOO_PLUGIN_SECONDS": limit},
-        capture_output=True, text=True, timeout=100, stdin=subprocess.PIPE,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=100,
+        stdin=subprocess.PIPE,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -137,9 +137,13 @@ NAMED: dict[str, tuple[dict, Callable[[Path], Any], str]] = {
     for kind, (value, word) in SPELLINGS.items()
 }
 READERS = {
-    "evaluate": evaluate, "sample": sample, "report": report, "export": export,
-    "pulled": pull_and_evaluate, "resumed": pull_and_search,
-}  # fmt: skip
+    "evaluate": evaluate,
+    "sample": sample,
+    "report": report,
+    "export": export,
+    "pulled": pull_and_evaluate,
+    "resumed": pull_and_search,
+}
 NAMED |= {
     f"model-{verb}": ({"model": "python:canary:model"}, read, CODE)
     for verb, read in READERS.items()
@@ -150,10 +154,14 @@ NAMED |= {
     "model-spaced": ({"model": " python:canary:model"}, sample, NONE),
     "model-an-array": ({"model": ["python:canary:model"]}, sample, TYPE),
     "model-that-says-it-is-trusted": (
-        {"model": "python:canary:model", "allow_code": True}, sample, CODE
+        {"model": "python:canary:model", "allow_code": True},
+        sample,
+        CODE,
     ),
     "model-of-another-folder": (
-        {"model": "python:canary:model", "directory": "/tmp"}, sample, CODE
+        {"model": "python:canary:model", "directory": "/tmp"},
+        sample,
+        CODE,
     ),
     "data-plain": ({"data": "python:canary:data"}, evaluate, CODE),
     "data-called": ({"data": "python:canary:data()"}, evaluate, CODE),
@@ -173,7 +181,7 @@ NAMED |= {
     "optimiser": ({"optimiser": "python:canary:f"}, pull_and_search, "unknown key 'optimiser'"),
     "objective": ({"objective": "python:canary:f"}, pull_and_search, "unknown key 'objective'"),
     "package": ({"versions": {"canary": "1"}}, pull_and_search, "needs the package canary"),
-}  # fmt: skip
+}
 # Names that lead to files of the one who reads.
 FILES = {
     "data-absolute": ({"data": "/etc/passwd"}, evaluate, FILE),
@@ -320,8 +328,11 @@ def steps(number: int, depth: int = 1) -> Callable[[dict], dict]:
     weights = np.zeros((number, depth), np.float32)
     grid = np.linspace(0.9, 0.1, number, dtype=np.float32)
     return lambda _: {
-        "table.times": grid, "table.clean": weights, "table.noise": weights, "table.fresh": 0 * grid
-    }  # fmt: skip
+        "table.times": grid,
+        "table.clean": weights,
+        "table.noise": weights,
+        "table.fresh": 0 * grid,
+    }
 
 
 def as_type(name: str, kind: Any) -> Callable[[dict], dict]:
@@ -355,7 +366,7 @@ NUMBERS = {
     "spread-of-many": (lambda _: {"table.spread": np.ones(3, np.float32)}, "not one number"),
     "scalar": (lambda _: {"table.times": np.asarray(1, np.float32)}, "a whole sampler"),
     "matrix-of-times": (lambda f: {"table.times": f["table.clean"]}, "whole sampler"),
-}  # fmt: skip
+}
 CASES |= {
     f"numbers-{key}": Case(altered(change), sample_altered, word)
     for key, (change, word) in NUMBERS.items()
@@ -387,7 +398,7 @@ RESULTS: dict[str, tuple[dict, str]] = {
     "cost": ({"cost": {"a": "b"}}, "cost.a is 'b'"),
     "seconds": ({"search_seconds": "1"}, "search_seconds is '1'"),
     "digest": ({"table": "x"}, "table is 'x'"),
-}  # fmt: skip
+}
 CASES |= {
     f"result-{key}": Case(scored(result), load, word) for key, (result, word) in RESULTS.items()
 }

@@ -17,7 +17,7 @@ import hub_server
 from cli_tools import ENVIRONMENT, Done, contents, fail, succeed
 from samplerzoo.formats import OPENAI, UNET2D, find_parts, open_local, recognise
 from samplerzoo.hub import parse
-from samplerzoo.publishing.upload import public_names, published, refuse_secrets, renamed
+from samplerzoo.publishing.upload import as_published, public_names, refuse_secrets, renamed
 from samplerzoo.runs.spec import Config
 
 PAGE = Path(__file__).parent.parent / "docs" / "hub.md"
@@ -168,8 +168,15 @@ def test_a_search_pins_the_commit_and_survives_a_cut(done, hub, machine):
 @pytest.mark.slow
 def test_what_is_pushed(done, hub, machine):
     held, run = files(hub), machine.folder / "runs/cifar10"
-    assert set(held) == {".gitattributes", "README.md", "config.toml", "sampler.safetensors",
-                          "result.json", "samples.png", "curve.png"}  # fmt: skip
+    assert set(held) == {
+        ".gitattributes",
+        "README.md",
+        "config.toml",
+        "sampler.safetensors",
+        "result.json",
+        "samples.png",
+        "curve.png",
+    }
     assert hub.repositories[PUSHED].private
     assert done["push"].out.startswith(f"{hub.url}/{PUSHED}/tree/")
     assert held["sampler.safetensors"] == (run / "sampler.safetensors").read_bytes()
@@ -242,10 +249,10 @@ def test_a_run_goes_on_until_the_weights_of_its_folder_change(done, machine):
 SEVERAL = """
 import json, sys
 import click
-from samplerzoo.cli import cli
+from samplerzoo.cli import program
 for words in json.loads(sys.argv[1]):
     try:
-        cli.main(words, standalone_mode=False)
+        program.main(words, standalone_mode=False)
         print(json.dumps([0, ""]))
     except click.ClickException as error:
         print(json.dumps([error.exit_code, error.format_message()]))
@@ -260,8 +267,11 @@ def test_errors_are_sentences(done, hub, machine):
     hub.add("gated/net", model_files(), gated=True)
     hub.add("broken/net", model_files(), damaged=True)
     hub.add("other/kind", model_files(_class_name="UNet2DConditionModel"))
-    hub.add("other/pipeline", {f"unet/{k}": v for k, v in model_files().items()}
-            | {"model_index.json": b"{}", "vae/config.json": b"{}"})  # fmt: skip
+    hub.add(
+        "other/pipeline",
+        {f"unet/{k}": v for k, v in model_files().items()}
+        | {"model_index.json": b"{}", "vae/config.json": b"{}"},
+    )
     hub.add("other/size", model_files(block_out_channels=[16]))
     use = ["evaluate", "ddim", "--data=images", "--features=pixels", "--quiet", "--model"]
     cases = [
@@ -282,7 +292,7 @@ def test_errors_are_sentences(done, hub, machine):
         (["pull", "evil/run", "--out=images"], 2, ["images", "--out"]),
         (["pull", "evil/run@v9"], 2, ["no revision"]),
         (["push", "runs/cifar10", "you/new"], 2, ["hf auth login", "HF_TOKEN"]),
-    ]  # fmt: skip
+    ]
     hub.requests.clear()
     check_cases(cases, machine, HF_TOKEN="")
     fetched = [r for r in hub.requests if WEIGHTS in r and "broken" not in r]
@@ -302,9 +312,14 @@ def several(commands: list[list[str]], machine: Machine, **variables: str) -> li
     """Exit statuses and messages of commands."""
     words = [sys.executable, "-c", SEVERAL, json.dumps(commands)]
     process = subprocess.run(
-        words, cwd=machine.folder, env=ENVIRONMENT | machine.variables | variables,
-        capture_output=True, text=True, check=True, timeout=300,
-    )  # fmt: skip
+        words,
+        cwd=machine.folder,
+        env=ENVIRONMENT | machine.variables | variables,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
     return [json.loads(line) for line in process.stdout.splitlines() if line[0] == "["]
 
 
@@ -384,16 +399,23 @@ def test_what_is_no_reference(text):
     ("names", "files"),
     [
         ("config.json scheduler_config.json W.bin", "config.json scheduler_config.json W.bin"),
-        ("config.json scheduler_config.json W.bin W.safetensors model_index.json README.md",
-         "config.json scheduler_config.json W.safetensors"),
-        ("model_index.json unet/config.json unet/W.bin scheduler/scheduler_config.json W.bin",
-         "unet/config.json scheduler/scheduler_config.json unet/W.bin"),
+        (
+            "config.json scheduler_config.json W.bin W.safetensors model_index.json README.md",
+            "config.json scheduler_config.json W.safetensors",
+        ),
+        (
+            "model_index.json unet/config.json unet/W.bin scheduler/scheduler_config.json W.bin",
+            "unet/config.json scheduler/scheduler_config.json unet/W.bin",
+        ),
         ("config.json W.safetensors", "no scheduler_config.json"),
         ("config.json scheduler_config.json unet/W.bin model.ckpt", "not a model of a format"),
-        ("model_index.json unet/config.json unet/W.bin scheduler/scheduler_config.json "
-         "text_encoder/config.json", "a part 'text_encoder'"),
+        (
+            "model_index.json unet/config.json unet/W.bin scheduler/scheduler_config.json "
+            "text_encoder/config.json",
+            "a part 'text_encoder'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_which_files_make_a_model(names, files, tmp_path):
     names, files = (re.sub(r"\bW\.", "diffusion_pytorch_model.", words) for words in (names, files))
     for name in names.split():
@@ -419,7 +441,7 @@ def test_of_paths_the_last_part_is_published():
 
 
 def publish(config: Config) -> Config:
-    return published(config, public_names(config))
+    return as_published(config, public_names(config))
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,14 @@ def make(hub, folder, *factories, **variables: str) -> list[list[str]]:
         "JAX_PLATFORMS": "cpu",
     }
     words = [sys.executable, "-c", SCRIPT, json.dumps(factories)]
-    done = subprocess.run(words, env=os.environ | settings | variables, capture_output=True,
-                          text=True, check=False, timeout=300)  # fmt: skip
+    done = subprocess.run(
+        words,
+        env=os.environ | settings | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 

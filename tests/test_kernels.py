@@ -158,9 +158,14 @@ def test_gradient_is_finite_where_points_coincide(name):
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: RBF(()), lambda: RBF((0.5, 0.0)), lambda: RationalQuadratic((-1.0,)),
-     lambda: Polynomial(0), lambda: Polynomial(3, -1.0)],
-)  # fmt: skip
+    [
+        lambda: RBF(()),
+        lambda: RBF((0.5, 0.0)),
+        lambda: RationalQuadratic((-1.0,)),
+        lambda: Polynomial(0),
+        lambda: Polynomial(3, -1.0),
+    ],
+)
 def test_bad_options_are_refused(make):
     with pytest.raises(ValueError, match=r"must be at least|is needed"):
         make()

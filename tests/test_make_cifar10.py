@@ -34,9 +34,10 @@ from samplerzoo.backbones import Dense, PatchUNet, PatchUNetConfig
 from samplerzoo.core.model import DiffusionModel
 from samplerzoo.features.plain import PlainClassifier
 from samplerzoo.features.resnet import ResNetClassifier
-from samplerzoo.features.trained import Shape, load_classifier, save_classifier
+from samplerzoo.features.trained import ClassifierShape, load_classifier, save_classifier
 from samplerzoo.formats import load_diffusers
-from samplerzoo.formats.saving import save_diffusers, torch_state
+from samplerzoo.formats.saving import save_diffusers
+from samplerzoo.formats.weights import torch_state
 from samplerzoo.references import Bank
 from unets import SCHEDULER, SMALL, random_unet
 
@@ -181,7 +182,7 @@ def test_times_of_training_lie_where_they_should():
     levels = np.asarray(denoiser.draw_levels(20_000, jax.random.key(0)))
     assert levels.min() >= 1
     assert levels.max() <= 1000
-    noising = denoiser.schedule()
+    noising = denoiser.make_schedule()
     ratios = np.interp(levels, np.arange(1, 1001), -np.asarray(noising.log_snr) / 2)
     evenly = 1 + 999 * np.random.default_rng(0).random(20_000)
     ratios_evenly = np.interp(evenly, np.arange(1, 1001), -np.asarray(noising.log_snr) / 2)
@@ -195,7 +196,7 @@ def test_times_of_training_lie_where_they_should():
 def test_the_loss_is_the_error_of_eps_whatever_is_predicted():
     """Of a network that knows x0 = 0: the eps it sees is x / sigma, so it is off by alpha x0."""
     images = jnp.full((50, 4, 4, 1), 255, jnp.uint8)  # x0 = 1
-    data, noising = Data(images, jnp.zeros(50, jnp.int32)), denoiser.schedule()
+    data, noising = Data(images, jnp.zeros(50, jnp.int32)), denoiser.make_schedule()
     levels = jnp.arange(1.0, 1001)
     snr = jax.vmap(lambda t: (noising.alpha(t) / noising.sigma(t)) ** 2)(levels)
     for prediction, network in {
@@ -226,7 +227,7 @@ def test_a_new_denoiser_predicts_nothing_and_can_learn(monkeypatch):
         losses.append(float(loss))
     # v has the variance alpha^2 + sigma^2 / 3 for pixels that are uniform in [-1, 1].
     levels = denoiser.draw_levels(1000, jax.random.key(0))
-    noising = denoiser.schedule()
+    noising = denoiser.make_schedule()
     alpha, sigma = (jax.vmap(f)(levels) for f in (noising.alpha, noising.sigma))
     wanted = jnp.mean((alpha**2 + 4 * sigma**2) * (alpha**2 + sigma**2 / 3))
     np.testing.assert_allclose(losses[0], wanted, rtol=0.1)
@@ -261,7 +262,7 @@ def test_distortions_shift_and_mirror():
 
 def test_the_residual_classifier():
     """It has an output for each class, and half the resolution at each stage after the first."""
-    network = ResNetClassifier(Shape(3, (8, 16), (1, 2), 5, 2), key=jax.random.key(0))
+    network = ResNetClassifier(ClassifierShape(3, (8, 16), (1, 2), 5, 2), key=jax.random.key(0))
     x = jnp.zeros((8, 8, 3))
     assert jax.eval_shape(network, x).shape == (16,)
     assert jax.eval_shape(lambda x: network.head(network(x)), x).shape == (5,)
@@ -271,7 +272,7 @@ def test_the_residual_classifier():
 
 @pytest.mark.parametrize("kind", [ResNetClassifier, PlainClassifier])
 def test_classifiers_are_loaded_as_they_were(kind, tmp_path):
-    network = kind(Shape(3, (8, 16), (1, 2), 5, 2), key=jax.random.key(0))
+    network = kind(ClassifierShape(3, (8, 16), (1, 2), 5, 2), key=jax.random.key(0))
     save_classifier(tmp_path / "c.safetensors", network, network.shape)
     found = load_classifier(tmp_path / "c.safetensors", kind)
     assert found.shape == network.shape
@@ -281,11 +282,11 @@ def test_classifiers_are_loaded_as_they_were(kind, tmp_path):
 
 @pytest.mark.slow
 def test_the_command(folder, tmp_path, monkeypatch):
-    """Everything is written, in half precision; a second run goes on; other recipes are refused."""
+    """Everything is written, in half precision; a second run continues; others are refused."""
     monkeypatch.setitem(denoiser.NETWORKS, "folded", TINY)
     kinds = {
-        "cifar10-resnet": (ResNetClassifier, Shape(3, (8, 16), (1, 1), 10, 2)),
-        "cifar10-cnn": (PlainClassifier, Shape(3, (8,), (1,), 10)),
+        "cifar10-resnet": (ResNetClassifier, ClassifierShape(3, (8, 16), (1, 1), 10, 2)),
+        "cifar10-cnn": (PlainClassifier, ClassifierShape(3, (8,), (1,), 10)),
     }
     for name, (kind, shape) in kinds.items():
         monkeypatch.setitem(classifier.NETWORKS, name, partial(kind, shape))
@@ -307,7 +308,7 @@ def test_the_command(folder, tmp_path, monkeypatch):
         images = to_range(labelled(folder).images)
         np.testing.assert_allclose(jax.vmap(network)(images), found.features, atol=1e-5)
     assert 0 < figures["denoiser"]["train_loss"] < 2
-    model = denoiser.model(PatchUNet.load(tmp_path / "cifar10-denoiser.safetensors"))
+    model = denoiser.make_model(PatchUNet.load(tmp_path / "cifar10-denoiser.safetensors"))
     image = sample_batch(DDIM(2).table(model.schedule), model, jax.random.key(0), jnp.arange(1))
     assert np.all(np.isfinite(image))
     with Image.open(tmp_path / "samples.png") as picture:
@@ -336,9 +337,15 @@ def test_a_loss_that_is_not_finite_stops_the_training():
     paused = []
     with pytest.raises(FloatingPointError, match="The loss is nan near step"):
         train(
-            bad, state, data, jax.random.key(0), name="bad", chunk=1, steps=3,
+            bad,
+            state,
+            data,
+            jax.random.key(0),
+            name="bad",
+            chunk=1,
+            steps=3,
             pause=lambda *a: paused.append(a),
-        )  # fmt: skip
+        )
     assert not paused
 
 

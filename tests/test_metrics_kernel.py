@@ -99,10 +99,12 @@ def test_coverage(d, n, m, shift):
     """1.96 errors reach the truth in 95% of draws at least, less three deviations of such a share;
     they are as wide as the distance spreads, or up to sqrt(2) times where it is near 0."""
     draw, draws = np.random.default_rng(1).normal, 60_000 // n
-    found = np.array([
-        kernel_distance_with_error(draw(size=(n, d)) + shift, draw(size=(m, d)))
-        for _ in range(draws)
-    ])  # fmt: skip
+    found = np.array(
+        [
+            kernel_distance_with_error(draw(size=(n, d)) + shift, draw(size=(m, d)))
+            for _ in range(draws)
+        ]
+    )
     share = np.mean(np.abs(found[:, 0] - true_distance(d, shift)) <= 1.96 * found[:, 1])
     assert share >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / draws)
     width = np.sqrt(np.mean(found[:, 1] ** 2)) / np.std(found[:, 0])

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from scipy.spatial.distance import cdist
 
-from samplerzoo.metrics import FeatureSet, LackingError, density_coverage, nearest, precision_recall
+from samplerzoo.metrics import (
+    FeatureSet,
+    LackingError,
+    density_coverage,
+    nearest_points,
+    precision_recall,
+)
 
 
 def brute(x, y, k_pr=3, k_dc=5):
@@ -87,8 +93,8 @@ def test_order_scale_and_rotation(seed, scale):
 def test_bounds_enclose_the_distances(dtype):
     random = np.random.default_rng(1)
     x, y = random.normal(size=(200, 300)), random.normal(size=(300, 300)) + 3
-    sides = [nearest._side(z, np.zeros(300), 8.0, dtype) for z in (x, y)]
-    high, low = nearest._bounds(*sides)
+    sides = [nearest_points.side(z, np.zeros(300), 8.0, dtype) for z in (x, y)]
+    high, low = nearest_points.bounds(*sides)
     exact = cdist(x, y, "sqeuclidean") / 64
     assert np.all(low <= exact)
     assert np.all(exact <= high)
@@ -100,17 +106,17 @@ def test_blocks_of_any_size(monkeypatch):
     x, y = random.normal(size=(31, 4)), random.normal(size=(23, 4))
     whole = all_four(x, y)
     for block in (1, 60, 200):
-        monkeypatch.setattr(nearest, "BLOCK", block)
+        monkeypatch.setattr(nearest_points, "BLOCK", block)
         assert all_four(x, y) == whole
-    monkeypatch.setattr(nearest, "OPEN", 0)
+    monkeypatch.setattr(nearest_points, "OPEN", 0)
     assert all_four(x, y) == whole
 
 
 def test_radii_and_nearest():
     x, y = np.array([[0.0], [1.0], [3.0], [3.0]]), np.array([[2.0], [10.0]])
-    np.testing.assert_array_equal(nearest.radii(x, 1), [1, 1, 0, 0])
-    np.testing.assert_array_equal(nearest.radii(x, 3), [9, 4, 9, 9])
-    np.testing.assert_array_equal(nearest.nearest(x, y), [4, 1, 1, 1])
+    np.testing.assert_array_equal(nearest_points.radii(x, 1), [1, 1, 0, 0])
+    np.testing.assert_array_equal(nearest_points.radii(x, 3), [9, 4, 9, 9])
+    np.testing.assert_array_equal(nearest_points.nearest(x, y), [4, 1, 1, 1])
 
 
 def test_extremes_and_expectations():

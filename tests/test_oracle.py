@@ -139,9 +139,14 @@ def test_ddim_linspace_with_few_steps(x64, eta):
 def test_ddpm(x64, monkeypatch, spacing, variance, prediction, clip):
     steps = 10
     oracle = make_oracle(
-        scheduling_ddpm, "DDPMScheduler", steps, spacing, prediction, clip,
+        scheduling_ddpm,
+        "DDPMScheduler",
+        steps,
+        spacing,
+        prediction,
+        clip,
         variance_type={"posterior": "fixed_small", "forward": "fixed_large"}[variance],
-    )  # fmt: skip
+    )
     x, keys, noise = starts(steps)
     # DDPM steps to the next time in its list, whatever the spacing: the times are not decoupled.
     grid = np.array([*(oracle.timesteps.numpy() + 1), 0])

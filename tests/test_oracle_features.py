@@ -71,7 +71,10 @@ def test_inception_is_torch_fidelitys(fidelity):
     phi = Inception.from_tensors(tensors, "torch-fidelity").rounded()
     ours = apply(phi, IMAGES[32])
     assert 0.1 < np.std(theirs["features"]) < 10
-    near = lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())  # noqa: E731
+
+    def near(a, b):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
+
     near(ours, theirs["features"])
     near(np.stack([phi.head(row) for row in jnp.asarray(ours)]), theirs["logits"])
     assert np.ptp(theirs["features"], axis=0).max() > 1e-2  # images are told apart
@@ -80,13 +83,18 @@ def test_inception_is_torch_fidelitys(fidelity):
 @pytest.mark.parametrize("side", IMAGES)
 def test_resizing_is_the_tools(fidelity, side):
     x = jnp.asarray(IMAGES[side][0], jnp.float32)
-    near = lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * LEVELS)  # noqa: E731
+
+    def near(a, b):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * LEVELS)
+
     near(resize("tensorflow-bilinear", x, 299), fidelity[0][f"images{side}"][0])
     for name, mode in (("torch-bilinear", "bilinear"), ("torch-bicubic", "bicubic")):
         theirs = torch.nn.functional.interpolate(
             torch.from_numpy(IMAGES[side][:1]).permute(0, 3, 1, 2).float(),
-            (299, 299), mode=mode, align_corners=False,
-        )  # fmt: skip
+            (299, 299),
+            mode=mode,
+            align_corners=False,
+        )
         near(resize(name, x, 299), theirs[0].permute(1, 2, 0).numpy())
 
 

@@ -149,10 +149,15 @@ LOWER = pytest.mark.parametrize("lower", [True, False])
 )
 def test_dpm_solver_multistep(x64, scheduler, order, sde, solver_type, steps, lower, final, end):
     made = scheduler(
-        scheduling_dpmsolver_multistep, "DPMSolverMultistepScheduler", steps,
-        solver_order=order, algorithm_type="sde-dpmsolver++" if sde else "dpmsolver++",
-        solver_type=solver_type, lower_order_final=lower, final_sigmas_type=final,
-    )  # fmt: skip
+        scheduling_dpmsolver_multistep,
+        "DPMSolverMultistepScheduler",
+        steps,
+        solver_order=order,
+        algorithm_type="sde-dpmsolver++" if sde else "dpmsolver++",
+        solver_type=solver_type,
+        lower_order_final=lower,
+        final_sigmas_type=final,
+    )
     family = dpmpp_multistep(
         steps, grid_of(made, end), order, float(sde), solver_type == "heun", lower
     )
@@ -167,10 +172,14 @@ def test_dpm_solver_multistep(x64, scheduler, order, sde, solver_type, steps, lo
 @pytest.mark.parametrize("order", [2, 3])
 def test_dpm_solver_singlestep(x64, scheduler, order, solver_type, steps, final, end):
     made = scheduler(
-        scheduling_dpmsolver_singlestep, "DPMSolverSinglestepScheduler", steps,
-        solver_order=order, solver_type=solver_type, lower_order_final=True,
+        scheduling_dpmsolver_singlestep,
+        "DPMSolverSinglestepScheduler",
+        steps,
+        solver_order=order,
+        solver_type=solver_type,
+        lower_order_final=True,
         final_sigmas_type=final,
-    )  # fmt: skip
+    )
     family = dpmpp_singlestep(steps, grid_of(made, end), order, solver_type == "heun")
     x = starts()
     close(ours(family, DiscreteVP.from_betas(BETAS), x)[0], run_theirs(made, x))
@@ -179,9 +188,13 @@ def test_dpm_solver_singlestep(x64, scheduler, order, solver_type, steps, final,
 @pytest.mark.parametrize(("order", "steps"), [(2, 6), (3, 6)])
 def test_dpm_solver_singlestep_of_full_order_to_the_end(x64, scheduler, order, steps):
     made = scheduler(
-        scheduling_dpmsolver_singlestep, "DPMSolverSinglestepScheduler", steps,
-        solver_order=order, lower_order_final=False, final_sigmas_type="sigma_min",
-    )  # fmt: skip
+        scheduling_dpmsolver_singlestep,
+        "DPMSolverSinglestepScheduler",
+        steps,
+        solver_order=order,
+        lower_order_final=False,
+        final_sigmas_type="sigma_min",
+    )
     family = dpmpp_singlestep(steps, grid_of(made, 1), order, lower_order_final=False)
     x = starts()
     close(ours(family, DiscreteVP.from_betas(BETAS), x)[0], run_theirs(made, x))
@@ -195,9 +208,13 @@ def test_dpm_solver_singlestep_of_full_order_to_the_end(x64, scheduler, order, s
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_unipc(x64, scheduler, order, b, steps, final, end):
     made = scheduler(
-        scheduling_unipc_multistep, "UniPCMultistepScheduler", steps,
-        solver_order=order, solver_type=f"bh{b}", final_sigmas_type=final,
-    )  # fmt: skip
+        scheduling_unipc_multistep,
+        "UniPCMultistepScheduler",
+        steps,
+        solver_order=order,
+        solver_type=f"bh{b}",
+        final_sigmas_type=final,
+    )
     x = starts()
     family = unipc(steps, grid_of(made, end), order, b)
     close(ours(family, DiscreteVP.from_betas(BETAS), x)[0], run_theirs(made, x))
@@ -205,9 +222,13 @@ def test_unipc(x64, scheduler, order, b, steps, final, end):
 
 def test_unipc_of_full_order_to_the_end(x64, scheduler):
     made = scheduler(
-        scheduling_unipc_multistep, "UniPCMultistepScheduler", 8,
-        solver_order=3, final_sigmas_type="sigma_min", lower_order_final=False,
-    )  # fmt: skip
+        scheduling_unipc_multistep,
+        "UniPCMultistepScheduler",
+        8,
+        solver_order=3,
+        final_sigmas_type="sigma_min",
+        lower_order_final=False,
+    )
     x = starts()
     family = unipc(8, grid_of(made, 1), 3, lower_order_final=False)
     close(ours(family, DiscreteVP.from_betas(BETAS), x)[0], run_theirs(made, x))
@@ -215,9 +236,13 @@ def test_unipc_of_full_order_to_the_end(x64, scheduler):
 
 def test_unip_without_its_corrector(x64, scheduler):
     made = scheduler(
-        scheduling_unipc_multistep, "UniPCMultistepScheduler", 8,
-        solver_order=3, final_sigmas_type="zero", disable_corrector=list(range(8)),
-    )  # fmt: skip
+        scheduling_unipc_multistep,
+        "UniPCMultistepScheduler",
+        8,
+        solver_order=3,
+        final_sigmas_type="zero",
+        disable_corrector=list(range(8)),
+    )
     x = starts()
     family = unipc(8, grid_of(made, 0), 3, corrector=False)
     close(ours(family, DiscreteVP.from_betas(BETAS), x)[0], run_theirs(made, x))
@@ -229,9 +254,12 @@ def test_unip_without_its_corrector(x64, scheduler):
 def test_deis_over_the_log_snr(x64, scheduler, order, steps, lower):
     """diffusers' DEIS ends at the least trained level."""
     made = scheduler(
-        scheduling_deis_multistep, "DEISMultistepScheduler", steps,
-        solver_order=order, lower_order_final=lower,
-    )  # fmt: skip
+        scheduling_deis_multistep,
+        "DEISMultistepScheduler",
+        steps,
+        solver_order=order,
+        lower_order_final=lower,
+    )
     x = starts()
     family = exponential(steps, grid_of(made, 1), order, "eps", lower_order_final=lower)
     close(ours(family, DiscreteVP.from_betas(BETAS), x)[0], run_theirs(made, x))

@@ -112,9 +112,13 @@ def compare(config: dict, times=TIMES, labels=None, seed=0) -> float:
 def test_the_published_architectures(config):
     difference = compare(config, TIMES if config is CIFAR else (500.0,))
     assert difference <= 5e-6
-    assert inspect_config(config, SCHEDULER).parameters == {
-        32: 35_746_307, 64: 113_673_219,
-    }[config["sample_size"]]  # fmt: skip
+    assert (
+        inspect_config(config, SCHEDULER).parameters
+        == {
+            32: 35_746_307,
+            64: 113_673_219,
+        }[config["sample_size"]]
+    )
 
 
 def draw_config(rng: random.Random) -> dict:

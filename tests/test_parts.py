@@ -64,8 +64,10 @@ def own(tmp_path_factory):
 def test_json_is_alone_however_loud_the_parts_are(own):
     done = succeed("evaluate", "run", "ddim", "--steps=2", "--n=8", "--json", cwd=own)
     assert {row["sampler"] for row in json.loads(done.out)["rows"]} == {
-        "run", "ddim-linear", "ddim-quadratic",
-    }  # fmt: skip
+        "run",
+        "ddim-linear",
+        "ddim-quadratic",
+    }
     assert "features" in done.err
     assert succeed("sample", "run", "--n=2", "--out=x.npz", cwd=own).out == "x.npz\n"
 

@@ -18,18 +18,33 @@ def installed(tmp_path_factory):
     pytest.importorskip("hatchling", reason="building the plugin needs hatchling")
     target = tmp_path_factory.mktemp("site")
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
-         "--disable-pip-version-check", "--target", str(target), str(PLUGIN)],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+            "--disable-pip-version-check",
+            "--target",
+            str(target),
+            str(PLUGIN),
+        ],
         check=True,
-    )  # fmt: skip
+    )
     return ENVIRONMENT | {"PYTHONPATH": str(target)}
 
 
 def samplerzoo(environment, *words, cwd=None):
     done = subprocess.run(
         [sys.executable, "-m", "samplerzoo", *words],
-        env=environment, cwd=cwd, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=environment,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -37,19 +52,49 @@ def samplerzoo(environment, *words, cwd=None):
 @pytest.mark.slow
 def test_is_listed_with_its_distribution(installed):
     found = json.loads(samplerzoo(installed, "list", "families", "--json"))["families"]
-    assert {"name": "dpmpp", "distribution": "samplerzoo-dpmpp", "version": "0.1.0",
-            "error": None} in found  # fmt: skip
+    assert {
+        "name": "dpmpp",
+        "distribution": "samplerzoo-dpmpp",
+        "version": "0.1.0",
+        "error": None,
+    } in found
 
 
 @pytest.mark.slow
 def test_is_searched_sampled_and_evaluated(installed, tmp_path):
-    search = ["search", "--family", "dpmpp", "--steps", "4", "--batch", "8", "--iterations", "2",
-              "--n", "50", "--out", "run", "--json"]  # fmt: skip
+    search = [
+        "search",
+        "--family",
+        "dpmpp",
+        "--steps",
+        "4",
+        "--batch",
+        "8",
+        "--iterations",
+        "2",
+        "--n",
+        "50",
+        "--out",
+        "run",
+        "--json",
+    ]
     result = json.loads(samplerzoo(installed, *search, cwd=tmp_path))
     assert {row["sampler"] for row in result["rows"]} >= {"dpmpp", "ddim-linear"}
     samplerzoo(installed, "sample", "run", "--n", "4", "--out", "x.png", cwd=tmp_path)
-    rows = json.loads(samplerzoo(installed, "evaluate", "run", "dpmpp", "--steps", "4", "--n", "50",
-                                 "--json", cwd=tmp_path))["rows"]  # fmt: skip
+    rows = json.loads(
+        samplerzoo(
+            installed,
+            "evaluate",
+            "run",
+            "dpmpp",
+            "--steps",
+            "4",
+            "--n",
+            "50",
+            "--json",
+            cwd=tmp_path,
+        )
+    )["rows"]
     assert {row["sampler"] for row in rows} == {"run", "dpmpp-linear", "dpmpp-quadratic"}
 
 
@@ -57,8 +102,9 @@ def test_is_searched_sampled_and_evaluated(installed, tmp_path):
 def test_passes_its_own_tests(installed):
     subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(PLUGIN / "tests")],
-        env=installed, check=True,
-    )  # fmt: skip
+        env=installed,
+        check=True,
+    )
 
 
 def test_its_module_is_short():

@@ -21,7 +21,7 @@ from PIL import Image
 
 from cli_tools import TINY, TOY, fail, succeed, write_toys
 from samplerzoo.assets import digits_images
-from samplerzoo.cli import cli
+from samplerzoo.cli import program
 from samplerzoo.data import Images, read
 from samplerzoo.features import AbstractExtractor, Pixels, extract
 from samplerzoo.metrics import LackingError
@@ -62,7 +62,7 @@ class Projection(AbstractExtractor):
 def kept(tmp_path, monkeypatch):
     """An empty cache."""
     monkeypatch.setenv("SAMPLERZOO_CACHE", str(tmp_path / "cache"))
-    cache._warn.cache_clear()
+    cache.warn_once.cache_clear()
     return tmp_path / "cache" / "references"
 
 
@@ -304,7 +304,12 @@ from samplerzoo.data import Images
 from samplerzoo.features import Pixels
 from samplerzoo.references import fingerprint, reference
 data = Images.of(np.random.default_rng(0).integers(0, 256, (3000, 8, 8, 3), np.uint8))
-phi = lambda x: jnp.tanh(x.reshape(-1))
+
+
+def phi(x):
+    return jnp.tanh(x.reshape(-1))
+
+
 passes = []
 while time.time() < float(sys.argv[1]):
     time.sleep(0.001)
@@ -471,7 +476,7 @@ def test_data_of_a_command(kept, tmp_path):
 
 def test_the_command_tells_what_it_keeps(kept):
     words = ["reference", "digits", "--features", "pixels"]
-    done = CliRunner().invoke(cli, [*words, "--shape=8x8x1", "--quiet"])
+    done = CliRunner().invoke(program, [*words, "--shape=8x8x1", "--quiet"])
     (path,) = kept.iterdir()
     digest = Images.of(digits_images(), (-1.0, 1.0)).digest
     assert done.stdout.splitlines() == [
@@ -485,7 +490,7 @@ def test_the_command_tells_what_it_keeps(kept):
         (["--model=digits", "--shape=8x8x1"], "--model or --shape"),
         (["--shape=8x"], "32x32x3"),
     ):
-        done = CliRunner().invoke(cli, [*words, *more])
+        done = CliRunner().invoke(program, [*words, *more])
         assert done.exit_code == 2
         assert word in done.stderr
 
@@ -504,8 +509,9 @@ def test_searches_of_a_split_cropped_and_of_kept_features(tmp_path):
     words = ("images", *part, "--features", names, "--model=python:toys:model", "--json")
     told = json.loads(succeed("reference", *words, cwd=tmp_path).out)["references"]
     assert [(row["features"], row["n"], row["d"]) for row in told] == [
-        ("python:toys:features", 4, 5), ("python:toys:other_features", 4, 3),
-    ]  # fmt: skip
+        ("python:toys:features", 4, 5),
+        ("python:toys:other_features", 4, 3),
+    ]
     (tmp_path / "bank").mkdir()
     for row in told:
         shutil.copy(row["path"], tmp_path / "bank")

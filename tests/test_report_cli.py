@@ -93,9 +93,15 @@ def test_scores_of_an_evaluation_are_added(digits):
 @pytest.mark.slow
 def test_report_of_one_run_of_vectors(tmp_path):
     write_toys(tmp_path, VECTORS)
-    where = [f"--{k}=python:toys:{v}" for k, v in {
-        "model": "vector_model", "data": "vectors", "features": "first", "report-features": "last",
-    }.items()]  # fmt: skip
+    where = [
+        f"--{k}=python:toys:{v}"
+        for k, v in {
+            "model": "vector_model",
+            "data": "vectors",
+            "features": "first",
+            "report-features": "last",
+        }.items()
+    ]
     succeed("search", *where, *TINY, "--out=run", "--quiet", cwd=tmp_path)
     before = contents(tmp_path / "run")
     done = succeed("report", "run", cwd=tmp_path)
@@ -116,8 +122,12 @@ def test_report_of_a_published_run(digits, tmp_path):
     """Its log stays at home, the rest of the page does not change."""
     folder, _ = digits
     with hub_server.serve() as hub:
-        variables = {"HF_ENDPOINT": hub.url, "HF_HOME": tmp_path, "HF_TOKEN": hub_server.TOKEN,
-                     "HF_HUB_DISABLE_XET": "1"}  # fmt: skip
+        variables = {
+            "HF_ENDPOINT": hub.url,
+            "HF_HOME": tmp_path,
+            "HF_TOKEN": hub_server.TOKEN,
+            "HF_HUB_DISABLE_XET": "1",
+        }
         before = ("env", *(f"{key}={value}" for key, value in variables.items()))
         succeed("push", "runs/five", "you/fast", "--quiet", cwd=folder, before=before)
         done = succeed("report", "hf:you/fast", "--quiet", cwd=tmp_path, before=before)
@@ -172,8 +182,12 @@ def test_a_browser_opens_it(digits, browser, width, height, scheme):
     page, complaints = context.new_page(), []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda request: complaints.extend(
-        [] if request.url.startswith(("data:", "file:")) else [request.url]))  # fmt: skip
+    page.on(
+        "request",
+        lambda request: complaints.extend(
+            [] if request.url.startswith(("data:", "file:")) else [request.url]
+        ),
+    )
     page.goto((folder / "report.html").as_uri())
     for details in page.query_selector_all("details:not([open]) summary"):
         details.click()

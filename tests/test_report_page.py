@@ -12,13 +12,13 @@ from report_facts import BASELINES, make_drawn, make_facts, make_rows, make_run
 from report_page import check_page
 from samplerzoo.metrics import mean_interval
 from samplerzoo.reports.charts import asinh_ticks, log_ticks, smooth, spread
-from samplerzoo.reports.coefficients import STEP_HEADS, reach_table, step_table
+from samplerzoo.reports.coefficients_section import STEP_HEADS, reach_table, step_table
 from samplerzoo.reports.facts import Facts
 from samplerzoo.reports.looks import SHEET
-from samplerzoo.reports.page import visible
-from samplerzoo.reports.report import Report
-from samplerzoo.reports.samples import columns, strip
+from samplerzoo.reports.reporting import Report
+from samplerzoo.reports.samples_section import columns, strip
 from samplerzoo.reports.tables import surely_best
+from samplerzoo.reports.templating import visible
 
 HOSTILE = """<script>alert("1")</script>'"><img src=x onerror=alert(1)>&amp;</style>\N{RLO}"""
 
@@ -37,8 +37,15 @@ def test_a_page_stands_by_itself(report):
     found = check_page(text)
     assert found.text("h1") == "gddim is best at 3 and 5 evaluations"
     assert "In unseen, features that no search saw, the best FD is 0.12 of" in found.text("p")
-    for heading in ("Samples side by side", "Scores", "Searches", "The samplers as numbers",
-                    "Departure from the marginals", "Cost", "Provenance"):  # fmt: skip
+    for heading in (
+        "Samples side by side",
+        "Scores",
+        "Searches",
+        "The samplers as numbers",
+        "Departure from the marginals",
+        "Cost",
+        "Provenance",
+    ):
         assert heading in found.text("h2")
     assert len(text) < 400_000
     assert page(report) == text
@@ -54,8 +61,9 @@ def test_samples_are_those_drawn_the_best_first(report):
     pixels = found[1][1].reshape(4, -1, 4)
     for n in range(5):
         image = pixels[:, 5 * n : 5 * n + 4]
-        np.testing.assert_array_equal(image, np.append(*np.broadcast_arrays(
-            expected[n], 255.0), axis=-1)[..., [0, 0, 0, 1]])  # fmt: skip
+        np.testing.assert_array_equal(
+            image, np.append(*np.broadcast_arrays(expected[n], 255.0), axis=-1)[..., [0, 0, 0, 1]]
+        )
     assert not pixels[:, 4::5].any()
 
 
@@ -83,19 +91,39 @@ def test_the_answer_does_not_depend_on_where_scores_stand(report):
 
 def test_no_name_can_inject_anything(report):
     runs = [
-        make_run("rddim", 3, seed, name=f"{HOSTILE}{seed}", sampler=HOSTILE, features=HOSTILE,
-                 report_features=f"{HOSTILE} too", directory=HOSTILE, data=HOSTILE,
-                 model=f"python:{HOSTILE}", kernel=HOSTILE, family_options={"x": HOSTILE},
-                 hashes={HOSTILE: HOSTILE}, versions={HOSTILE: HOSTILE})
+        make_run(
+            "rddim",
+            3,
+            seed,
+            name=f"{HOSTILE}{seed}",
+            sampler=HOSTILE,
+            features=HOSTILE,
+            report_features=f"{HOSTILE} too",
+            directory=HOSTILE,
+            data=HOSTILE,
+            model=f"python:{HOSTILE}",
+            kernel=HOSTILE,
+            family_options={"x": HOSTILE},
+            hashes={HOSTILE: HOSTILE},
+            versions={HOSTILE: HOSTILE},
+        )
         for seed in (0, 1)
-    ]  # fmt: skip
+    ]
     rows = make_rows(runs, (HOSTILE, f"{HOSTILE} too"))
     rows = tuple(dataclasses.replace(r, scores={**r.scores, HOSTILE: 1.0}) for r in rows)
     rows += (dataclasses.replace(rows[-1], sampler=f"{HOSTILE} other"),)
     hostile = make_facts(
-        runs, rows=rows, model=HOSTILE, device=HOSTILE, command=HOSTILE, evaluations=(HOSTILE,),
-        data=None, no_data=HOSTILE, left_out=3, versions={HOSTILE: "1"},
-    )  # fmt: skip
+        runs,
+        rows=rows,
+        model=HOSTILE,
+        device=HOSTILE,
+        command=HOSTILE,
+        evaluations=(HOSTILE,),
+        data=None,
+        no_data=HOSTILE,
+        left_out=3,
+        versions={HOSTILE: "1"},
+    )
     found = check_page(page(hostile))
     plain = make_facts([make_run("rddim", 3, seed) for seed in (0, 1)])
     assert {name for name, _ in found.elements} == {
@@ -154,9 +182,16 @@ def test_tables_of_coefficients_are_the_samplers():
     steps = step_table(run)
     assert len(STEP_HEADS) + 2 == len(steps[0])
     for n, row in enumerate(steps):
-        expected = [run.table.times[n], clean[n, 0], run.clean[n], clean[n, 0] - run.clean[n],
-                    run.table.noise[n, 0], run.noise[n], run.table.noise[n, 0] - run.noise[n],
-                    abs(run.table.fresh[n])]  # fmt: skip
+        expected = [
+            run.table.times[n],
+            clean[n, 0],
+            run.clean[n],
+            clean[n, 0] - run.clean[n],
+            run.table.noise[n, 0],
+            run.noise[n],
+            run.table.noise[n, 0] - run.noise[n],
+            abs(run.table.fresh[n]),
+        ]
         np.testing.assert_allclose([number(cell) for cell in row], expected, atol=6e-4)
     reach = reach_table(clean, run.clean)
     for m, row in enumerate(reach):
@@ -176,8 +211,11 @@ def test_large_images_are_reduced():
     pixels = strip(np.linspace(-1, 1, 2 * 256 * 256 * 3).reshape(2, 256, 256, 3))
     assert pixels.shape == (128, 2 * 129 - 1, 4)
     assert [columns(shape) for shape in ((8, 8, 1), (32, 32, 3), (256, 256, 3), (3,))] == [
-        20, 13, 6, 200,
-    ]  # fmt: skip
+        20,
+        13,
+        6,
+        200,
+    ]
 
 
 def test_what_hides_is_shown():

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from report_facts import make_run
-from samplerzoo.cli.search import search
+from samplerzoo.cli.search_command import search
 from samplerzoo.files import digest
-from samplerzoo.reports.cost import duration
-from samplerzoo.reports.provenance import search_command
+from samplerzoo.reports.cost_section import duration
+from samplerzoo.reports.provenance_section import command_of_search
 from samplerzoo.reports.reading import (
     check_alike,
     evaluation_rows,
@@ -35,34 +35,41 @@ def config(**changes) -> Config:
     return Config(**GIVEN | changes)
 
 
-@pytest.mark.parametrize(("changes", "words"), [
-    ({"model": "other"}, r"one and two differ in model \(digits and other\)"),
-    ({"guidance": 2.0}, "differ in guidance"),
-    ({"data": "elsewhere"}, "differ in data"),
-    ({"crop": True}, "differ in crop"),
-    ({"hashes": {"digits-cnn": "b"}}, "another digits-cnn of the same name"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model": "other"}, r"one and two differ in model \(digits and other\)"),
+        ({"guidance": 2.0}, "differ in guidance"),
+        ({"data": "elsewhere"}, "differ in data"),
+        ({"crop": True}, "differ in crop"),
+        ({"hashes": {"digits-cnn": "b"}}, "another digits-cnn of the same name"),
+    ],
+)
 def test_runs_that_cannot_be_compared(changes, words):
     with pytest.raises(ValueError, match=words):
         check_alike({"one": config(hashes={"digits-cnn": "a"}), "two": config(**changes)})
 
 
 def test_runs_that_can_be_compared():
-    check_alike({
-        "a": config(hashes={"model": "m", "digits-cnn": "c"}),
-        "b": config(family="gddim", steps=5),
-        "c": config(features="pixels", hashes={"model": "m", "pixels": "p"}, n=50, seed=7),
-    })  # fmt: skip
+    check_alike(
+        {
+            "a": config(hashes={"model": "m", "digits-cnn": "c"}),
+            "b": config(family="gddim", steps=5),
+            "c": config(features="pixels", hashes={"model": "m", "pixels": "p"}, n=50, seed=7),
+        }
+    )
 
 
 def test_samplers_are_called_by_what_sets_them_apart():
-    found = labels({
-        "a": config(family="gddim", family_options={"depth": 2}),
-        "b": config(family="gddim", family_options={"depth": 2}, seed=1),
-        "c": config(family="gddim", kernel="rbf", kernel_options={"scales": [1, 2]}),
-        "d": config(family="rddim", iterations=9, microbatch=4, versions={}),
-        "e": config(family="rddim", iterations=9, steps=5),
-    })  # fmt: skip
+    found = labels(
+        {
+            "a": config(family="gddim", family_options={"depth": 2}),
+            "b": config(family="gddim", family_options={"depth": 2}, seed=1),
+            "c": config(family="gddim", kernel="rbf", kernel_options={"scales": [1, 2]}),
+            "d": config(family="rddim", iterations=9, microbatch=4, versions={}),
+            "e": config(family="rddim", iterations=9, steps=5),
+        }
+    )
     assert found == {
         "a": "gddim (kernel linear, depth 2)",
         "b": "gddim (kernel linear, depth 2)",
@@ -106,10 +113,21 @@ def test_rows_of_a_run():
             run_rows("runs/a", "rddim", {"sampler": "rddim", "rows": damaged})
 
 
-@pytest.mark.parametrize("change", [
-    {"sampler": None}, {"sampler": ""}, {"features": 3}, {"nfe": 5.5}, {"n": "64"}, {"seed": None},
-    {"fd": "1.5"}, {"fd": True}, {"fd": [1.0]},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sampler": None},
+        {"sampler": ""},
+        {"features": 3},
+        {"nfe": 5.5},
+        {"n": "64"},
+        {"seed": None},
+        {"fd": "1.5"},
+        {"fd": True},
+        {"fd": [1.0]},
+    ],
+    ids=str,
+)
 def test_rows_that_are_no_scores(change):
     with pytest.raises(ValueError, match="here has a row that does not hold scores"):
         read_row(ROW | change, "here")
@@ -175,8 +193,13 @@ def test_only_scores_of_one_n_are_compared():
     def row(n, run=None, sampler="ddim-linear", **scores):
         return Row(sampler, 5, "f", n, 0, scores, run)
 
-    rows = [row(64, "a", "rddim", fd=9.0), row(100, "a", "rddim", fd=1.0), row(100, fd=2.0),
-            row(100, "a", "rddim", recall=0.5), row(64, fd=3.0)]  # fmt: skip
+    rows = [
+        row(64, "a", "rddim", fd=9.0),
+        row(100, "a", "rddim", fd=1.0),
+        row(100, fd=2.0),
+        row(100, "a", "rddim", recall=0.5),
+        row(64, fd=3.0),
+    ]
     kept, left_out = one_n(rows, ["a"])
     assert kept == [row(100, "a", "rddim", fd=1.0, recall=0.5), row(100, fd=2.0)]
     assert left_out == 2
@@ -186,17 +209,24 @@ def test_only_scores_of_one_n_are_compared():
         one_n([*rows, row(64, "b", "rddim", fd=1.0)], ["a", "b"])
 
 
-@pytest.mark.parametrize("changes", [
-    {},
-    {"family": "gddim", "family_options": {"depth": 2}, "steps": 5, "seed": 3, "n": 64},
-    {"kernel": "rbf", "kernel_options": {"scales": [0.5, 2.0], "x": "a b"}, "dtype": "bfloat16"},
-    {"learning_rate": 0.1, "times": "linear-decoupled", "batch": 8, "iterations": 2},
-    {"data": "/a/my images", "split": "train", "crop": True},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"family": "gddim", "family_options": {"depth": 2}, "steps": 5, "seed": 3, "n": 64},
+        {
+            "kernel": "rbf",
+            "kernel_options": {"scales": [0.5, 2.0], "x": "a b"},
+            "dtype": "bfloat16",
+        },
+        {"learning_rate": 0.1, "times": "linear-decoupled", "batch": 8, "iterations": 2},
+        {"data": "/a/my images", "split": "train", "crop": True},
+    ],
+)
 def test_the_command_of_a_search_is_the_search(changes):
     """The program reads it as the configuration that it was made from."""
     wanted = config(**changes)
-    program, command, *words = shlex.split(search_command(wanted, "runs/my run"))
+    program, command, *words = shlex.split(command_of_search(wanted, "runs/my run"))
     assert (program, command) == ("samplerzoo", "search")
     given = search.make_context("search", words).params
     assert given.pop("out") == Path("runs/my run")
@@ -209,5 +239,9 @@ def test_the_command_of_a_search_is_the_search(changes):
 
 def test_durations():
     assert [duration(s) for s in (2e-5, 0.0123, 1.5, 119.0, 600.0)] == [
-        "20 µs", "12.3 ms", "1.5 s", "119 s", "10 min",
-    ]  # fmt: skip
+        "20 µs",
+        "12.3 ms",
+        "1.5 s",
+        "119 s",
+        "10 min",
+    ]

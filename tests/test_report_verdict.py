@@ -35,12 +35,17 @@ A, DDIM = [0.20, 0.21, 0.19], [1.60, 1.64, 1.68]
 CHANCE = "is not known"
 CASES = {
     "clear": (
-        both("a", A, [0.6, 0.61, 0.59]) | both("ddim-quadratic", DDIM, [6, 6.2, 6.1])
+        both("a", A, [0.6, 0.61, 0.59])
+        | both("ddim-quadratic", DDIM, [6, 6.2, 6.1])
         | both("ddim-linear", [1.7, 1.8, 1.75], [6.5, 6.6, 6.4]),
         "a is best at 10 evaluations",
-        ["In unseen, features that no search saw, a has FD 0.20 ± 0.02 against 1.64 ± 0.10 of "
-         "ddim-quadratic, 0.12 of it; smaller is better.", "The same holds in seen (searched).",
-         "over 3 seeds", "do not overlap"],
+        [
+            "In unseen, features that no search saw, a has FD 0.20 ± 0.02 against 1.64 ± 0.10 of "
+            "ddim-quadratic, 0.12 of it; smaller is better.",
+            "The same holds in seen (searched).",
+            "over 3 seeds",
+            "do not overlap",
+        ],
         ["over-fitting", CHANCE],
     ),
     "one seed": (
@@ -58,16 +63,21 @@ CASES = {
     "baseline best everywhere": (
         both("a", DDIM, DDIM) | both("ddim-linear", A, A),
         "ddim-linear is best at 10 evaluations",
-        ["At 10 evaluations no searched sampler beats ddim-linear: the best of them, a, has FD "
-         "1.64 ± 0.10 against 0.20 ± 0.02.", "The same holds in seen (searched)."],
+        [
+            "At 10 evaluations no searched sampler beats ddim-linear: the best of them, a, has FD "
+            "1.64 ± 0.10 against 0.20 ± 0.02.",
+            "The same holds in seen (searched).",
+        ],
         ["over-fitting", "of the better DDIM"],
     ),
     "over-fitted": (
         both("a", DDIM, A) | both("ddim-linear", A, DDIM),
         "ddim-linear is best at 10 evaluations",
-        ["no searched sampler beats ddim-linear",
-         "In seen, searched, a is best at 10 evaluations: a gain in the searched features alone, "
-         "which is over-fitting."],
+        [
+            "no searched sampler beats ddim-linear",
+            "In seen, searched, a is best at 10 evaluations: a gain in the searched features "
+            "alone, which is over-fitting.",
+        ],
         ["The same holds"],
     ),
     "two searched, tied": (
@@ -77,27 +87,38 @@ CASES = {
         ["over-fitting"],
     ),
     "two searched, apart, other order when seen": (
-        both("a", A, DDIM) | both("b", [0.4, 0.41, 0.39], A)
+        both("a", A, DDIM)
+        | both("b", [0.4, 0.41, 0.39], A)
         | both("ddim-linear", DDIM, [9, 9.1, 9]),
         "a is best at 10 evaluations",
         ["In seen, searched, b is best at 10 evaluations."],
         ["over-fitting", "The same holds"],
     ),
     "several K": (
-        both("a", A, A) | both("ddim-linear", DDIM, DDIM)
-        | both("a", A, A, 5) | both("ddim-linear", [0.80, 0.81, 0.79], DDIM, 5),
+        both("a", A, A)
+        | both("ddim-linear", DDIM, DDIM)
+        | both("a", A, A, 5)
+        | both("ddim-linear", [0.80, 0.81, 0.79], DDIM, 5),
         "a is best at 5 and 10 evaluations",
         ["the best FD is 0.12 to 0.25 of that of the better DDIM (smaller is better)."],
         ["against"],
     ),
     "another winner at each K": (
-        both("a", A, A) | both("b", DDIM, DDIM) | both("ddim-linear", [9, 9.1, 9], [9, 9.1, 9])
-        | both("b", A, A, 5) | both("a", DDIM, DDIM, 5)
+        both("a", A, A)
+        | both("b", DDIM, DDIM)
+        | both("ddim-linear", [9, 9.1, 9], [9, 9.1, 9])
+        | both("b", A, A, 5)
+        | both("a", DDIM, DDIM, 5)
         | both("ddim-linear", [9, 9, 9.1], [9, 9, 9], 5)
-        | both("a", 3, 3, 20) | both("ddim-linear", 2, 2, 20),
+        | both("a", 3, 3, 20)
+        | both("ddim-linear", 2, 2, 20),
         "b is best at 5 evaluations; a is best at 10; ddim-linear scores best at 20",
-        ["In unseen, features that no search saw, at 5 and 10 evaluations, the best FD is 0.02 of",
-         "At 20 evaluations no searched sampler beats ddim-linear", "one seed and no interval"],
+        [
+            "In unseen, features that no search saw, at 5 and 10 evaluations, the best FD is "
+            "0.02 of",
+            "At 20 evaluations no searched sampler beats ddim-linear",
+            "one seed and no interval",
+        ],
         [],
     ),
     "no DDIM": (
@@ -107,7 +128,9 @@ CASES = {
         ["DDIM"],
     ),
     "nothing to compare with": (
-        both("a", A, A), "a scores best at 10 evaluations", ["The same holds"],
+        both("a", A, A),
+        "a scores best at 10 evaluations",
+        ["The same holds"],
         ["against", "overlap"],
     ),
     "not finite": (
@@ -118,9 +141,11 @@ CASES = {
     ),
     "one evaluation": (
         both("a", A, A, 1) | both("ddim-linear", DDIM, DDIM, 1),
-        "a is best at 1 evaluation", [], ["1 evaluations"],
+        "a is best at 1 evaluation",
+        [],
+        ["1 evaluations"],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("scores", "headline", "said", "unsaid"), CASES.values(), ids=CASES.keys())
@@ -179,13 +204,20 @@ def test_where_fidelity_or_diversity_is_surely_below_the_baseline_is_said():
 
     def said(scored: dict) -> str:
         rows = [
-            Row(name, nfe, space, 100, seed, {"fd": fd[name][seed]} | {
-                column: pair[n][seed] for column, pair in columns.items()
-            }, f"{name}-{seed}")
+            Row(
+                name,
+                nfe,
+                space,
+                100,
+                seed,
+                {"fd": fd[name][seed]}
+                | {column: pair[n][seed] for column, pair in columns.items()},
+                f"{name}-{seed}",
+            )
             for (space, nfe), columns in scored.items()
             for n, name in enumerate(fd)
             for seed in range(3)
-        ]  # fmt: skip
+        ]
         found = Comparison(summarise(rows), BOTH, "fd", "smaller")
         return " ".join(judge(standings(found, ["a"], [5, 10]), found).sentences)
 

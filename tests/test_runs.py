@@ -17,7 +17,7 @@ from PIL import Image
 
 import samplerzoo as sz
 from cli_tools import FILES, TINY, contents, succeed, write_toys
-from samplerzoo.cli.search import search as command
+from samplerzoo.cli.search_command import search as command
 from samplerzoo.runs.spec import DEFAULTS, TIMES, Config
 
 SHAPE = (4, 4, 1)
@@ -164,8 +164,11 @@ def test_all_have_the_same_defaults():
         assert given[name].default == default, name
         assert options[name] in (default, None), name
     assert options["steps"] == DEFAULTS["steps"]
-    assert {f"{stride}{way}" for stride in ("linear", "quadratic") for way in
-            ("", "-searched", "-decoupled")} == set(TIMES)  # fmt: skip
+    assert {
+        f"{stride}{way}"
+        for stride in ("linear", "quadratic")
+        for way in ("", "-searched", "-decoupled")
+    } == set(TIMES)
 
 
 WRITES = """
@@ -199,8 +202,12 @@ def test_in_memory_nothing_is_written_or_printed(tmp_path):
     work.mkdir()
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", WRITES],
-        cwd=work, env=environment, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=work,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     (line,) = done.stdout.splitlines()
     written = [path for path in re.findall(r"'([^']*)'", line) if not path.startswith("/dev/")]
     assert [p for p in written if not p.startswith((str(cache), str(tmp_path / "mat")))] == []
@@ -220,7 +227,7 @@ def test_steps_are_told_to_the_callback_and_bars_are_shown(capsys):
     assert "evaluate" in printed.err
 
 
-class Stop(Exception):
+class StopError(Exception):
     """What a callback raises."""
 
 
@@ -232,7 +239,7 @@ def stop_at(step: int, error: BaseException):
     return callback
 
 
-@pytest.mark.parametrize("error", [Stop(), ValueError("mine"), OSError("mine")])
+@pytest.mark.parametrize("error", [StopError(), ValueError("mine"), OSError("mine")])
 def test_what_a_callback_raises_ends_the_search(error, run, tmp_path):
     """As it is; the run can be resumed to the same numbers."""
     with pytest.raises(type(error)) as caught:
@@ -276,10 +283,13 @@ def test_objects_are_asked_for_again(run, tmp_path):
     """A name leads to none of them; other objects than before are refused."""
     with pytest.raises(KeyboardInterrupt):
         sz.search(
-            sz.GDDIM(3, "linear", depth=2), kernel=sz.Polynomial(), **parts(),
-            **(SMALL | {"steps": None}), out=tmp_path / "run",
+            sz.GDDIM(3, "linear", depth=2),
+            kernel=sz.Polynomial(),
+            **parts(),
+            **(SMALL | {"steps": None}),
+            out=tmp_path / "run",
             callback=stop_at(2, KeyboardInterrupt()),
-        )  # fmt: skip
+        )
     given = parts() | {"family": sz.GDDIM(3, "linear", depth=2), "kernel": sz.Polynomial()}
     extractor = "feature extractor"
     words = {"data": "data set", "features": extractor, "report_features": extractor}

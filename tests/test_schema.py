@@ -150,8 +150,8 @@ def refused(reader, path, data, word):
 FRONT = {
     "aliases": (b"width: &a [x, x]\nlayers: [*a, *a]", "it has aliases"),
     "laughs": (
-        b"a0: &a0 [x, x]\n" + b"".join(b"a%d: &a%d [*a%d, *a%d]\n" % (n, n, n - 1, n - 1)
-                                      for n in range(1, 40)),
+        b"a0: &a0 [x, x]\n"
+        + b"".join(b"a%d: &a%d [*a%d, *a%d]\n" % (n, n, n - 1, n - 1) for n in range(1, 40)),
         "it has aliases",
     ),
     "merge": (b"a: &a {b: c}\nd: {<<: *a}", "it has aliases"),
@@ -169,7 +169,7 @@ FRONT = {
     "unicode": (b"a: \xff", "its text is not Unicode"),
     "terminal": (b"a: \x1b[2J", "cannot be read as YAML"),
     "escaped": (b'width: "\\e[2J\\u202e"', "width is '\\x1b[2J"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", FRONT)

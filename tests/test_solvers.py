@@ -35,7 +35,7 @@ from samplerzoo.core.families import (
     runge_kutta,
     unipc,
 )
-from samplerzoo.core.families.runge_kutta import Tableau
+from samplerzoo.core.families.tableaus import Tableau
 from samplerzoo.core.schedule import noise_ratio, time_at
 from schedules import MAKERS
 
@@ -97,8 +97,10 @@ def lagrange(nodes, j, x):
 def integrated(schedule, grid, order, variable, answer):
     """A multistep table by adaptive quadrature of Lagrange's polynomials, in NumPy."""
     steps = len(grid) - 1
-    alpha, sigma = (np.append([float(f(jnp.asarray(t))) for t in grid[:-1]], end)
-                    for f, end in ((schedule.alpha, 1.0), (schedule.sigma, 0.0)))  # fmt: skip
+    alpha, sigma = (
+        np.append([float(f(jnp.asarray(t))) for t in grid[:-1]], end)
+        for f, end in ((schedule.alpha, 1.0), (schedule.sigma, 0.0))
+    )
 
     def ratio(t):
         return float(noise_ratio(schedule, jnp.asarray(t)))
@@ -114,11 +116,15 @@ def integrated(schedule, grid, order, variable, answer):
             nodes, place = sigma[rows] / alpha[rows], lambda v: v
         weights = [
             alpha[n + 1]
-            * scipy.integrate.quad(lambda v, j=j: lagrange(nodes, j, place(v)),  # noqa: B023
-                                   sigma[n] / alpha[n], sigma[n + 1] / alpha[n + 1],
-                                   epsabs=1e-12, epsrel=1e-12)[0]
+            * scipy.integrate.quad(
+                lambda v, j=j: lagrange(nodes, j, place(v)),  # noqa: B023
+                sigma[n] / alpha[n],
+                sigma[n + 1] / alpha[n + 1],
+                epsabs=1e-12,
+                epsrel=1e-12,
+            )[0]
             for j in range(count)
-        ]  # fmt: skip
+        ]
         for j, row in enumerate(rows):
             noise[row, n - row] = weights[j]
         clean[n, 0] += alpha[n + 1]
@@ -150,10 +156,12 @@ def test_three_s_with_all_answers_is_an_integral(x64):
     half = np.array([-np.log(float(noise_ratio(schedule, jnp.asarray(t)))) for t in times])
     sigma = float(schedule.sigma(jnp.asarray(times[3])))
     weights = [
-        sigma * scipy.integrate.quad(lambda v, j=j: np.exp(v) * lagrange(half[:3], j, v),
-                                     half[0], half[3], epsrel=1e-12)[0]
+        sigma
+        * scipy.integrate.quad(
+            lambda v, j=j: np.exp(v) * lagrange(half[:3], j, v), half[0], half[3], epsrel=1e-12
+        )[0]
         for j in range(3)
-    ]  # fmt: skip
+    ]
     back = sigma / float(schedule.sigma(jnp.asarray(times[0])))
     close(table.clean[0, 2], weights[0] + back * float(schedule.alpha(jnp.asarray(times[0]))))
     close([table.clean[1, 1], table.clean[2, 0]], weights[1:])
@@ -177,9 +185,14 @@ def test_runge_kutta_is_diffrax(x64, method):
 
     first, last = schedule.alpha(grid[0]), schedule.alpha(grid[-2])
     solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(slope), getattr(diffrax, method)(), v[0], v[-1], None,
-        schedule.sigma(grid[0]) * START / first, stepsize_controller=diffrax.StepTo(v),
-    )  # fmt: skip
+        diffrax.ODETerm(slope),
+        getattr(diffrax, method)(),
+        v[0],
+        v[-1],
+        None,
+        schedule.sigma(grid[0]) * START / first,
+        stepsize_controller=diffrax.StepTo(v),
+    )
     expected = model(last * solution.ys[-1], grid[-2]).x0
     table = make_table(family, schedule)
     assert table.nfe == nfe
@@ -228,10 +241,17 @@ def test_heun_with_churn_is_edms_algorithm_2(x64):
     close(run_table(table, model, x, key), expected)
 
 
-@pytest.mark.parametrize("make", [
-    partial(ipndm, order=4), partial(dpmpp_multistep, order=3), partial(dpmpp_singlestep, order=2),
-    partial(unipc, order=3), partial(deis, degree=2), heun,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(ipndm, order=4),
+        partial(dpmpp_multistep, order=3),
+        partial(dpmpp_singlestep, order=2),
+        partial(unipc, order=3),
+        partial(deis, degree=2),
+        heun,
+    ],
+)
 @pytest.mark.parametrize("name", ["cosine", "edm", "flow"])
 def test_afs_is_the_same_with_an_analytic_first_answer(x64, make, name):
     """One evaluation less than the solver whose network knows the first answer by itself."""
@@ -316,9 +336,13 @@ FIRST, LAST = 8.0, 0.35  # sigma
 def exact_end():
     """Where the ODE takes the states, by SciPy."""
     solved = scipy.integrate.solve_ivp(
-        lambda sigma, x: (x - mean_of_data(x, sigma)) / sigma, (FIRST, LAST), STATES,
-        method="DOP853", rtol=1e-13, atol=1e-13,
-    )  # fmt: skip
+        lambda sigma, x: (x - mean_of_data(x, sigma)) / sigma,
+        (FIRST, LAST),
+        STATES,
+        method="DOP853",
+        rtol=1e-13,
+        atol=1e-13,
+    )
     return solved.y[:, -1]
 
 

@@ -5,6 +5,7 @@ import inspect
 import io
 import keyword
 import pkgutil
+import re
 import tokenize
 from importlib import import_module
 from pathlib import Path
@@ -20,8 +21,9 @@ SOURCE = ROOT / "src" / "samplerzoo"
 # From the bottom up. A module may import those below it, and those of its own folder.
 LAYERS = [
     ["wording", "limits", "notices"],
-    ["opening"],
-    ["files", "pickles", "registry", "schema", "tables"],
+    ["opening", "layouts"],
+    ["schema"],
+    ["files", "pickles", "registry", "tables"],
     ["core"],
     ["backbones", "features", "data"],
     ["metrics", "formats"],
@@ -68,23 +70,69 @@ def test_every_part_has_a_layer():
     assert {part(p) for p in FILES} == {name for row in LAYERS for name in row}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_private_names_stay_in_their_module(path):
-    """No name with an underscore is imported, and no such module of another folder."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def python_files(*folders: str) -> list[Path]:
+    """All Python files of some folders of the repository, plugins' among them."""
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+EVERYTHING = python_files("src", "tests", "benchmarks", "plugins")
+TUPLES = {"_asdict", "_fields", "_make", "_replace"}  # what named tuples offer
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name not in TUPLES
+
+
+def of_this_project(node: ast.ImportFrom) -> bool:
+    """Whether an import leads to the package or to a module beside the file."""
+    top = (node.module or "").partition(".")[0]
+    return node.level > 0 or top == "samplerzoo" or (ROOT / "tests" / f"{top}.py").exists()
+
+
+def private_names(path: Path) -> list[str]:
+    """The lines of a file that use a private name of another module."""
+    tree = ast.parse(path.read_text())
+    imported, found = set(), []
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
-            names = [alias.name for alias in node.names if alias.name.startswith("_")]
-            assert not names, f"line {node.lineno} imports {names[0]}"
-            private = node.level > 1 and "._" in f".{node.module or ''}"
-            assert not private, f"line {node.lineno} imports {node.module}"
+            names = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+            found += [(node.lineno, name) for name in names if is_private(name)]
+            if of_this_project(node):
+                imported |= {alias.asname or alias.name for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr):
+            owner = ast.unparse(node.value).partition(".")[0]
+            found += [(node.lineno, ast.unparse(node))] if owner in imported else []
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            names = re.findall(r"\bsamplerzoo(?:\.\w+)*\._[a-z]\w*", node.value)
+            found += [(node.lineno, name) for name in names]
+    return [f"{path.relative_to(ROOT)}:{line} {name}" for line, name in found]
+
+
+def test_private_names_stay_in_their_module():
+    """No name or module with an underscore is imported, in tests and benchmarks neither."""
+    assert [use for path in EVERYTHING for use in private_names(path)] == []
 
 
 def test_nothing_outside_it_knows_the_program():
-    """Libraries, tests and benchmarks do without `samplerzoo.cli`."""
+    """The library, the benchmarks and the plugins do without `samplerzoo.cli`; its tests do not."""
     inside = [path for path in FILES if part(path) not in ("cli", "__main__")]
-    outside = [p for folder in ("benchmarks", "plugins") for p in (ROOT / folder).rglob("*.py")]
     assert not [path for path in inside if "cli" in imports(path)]
-    assert not [path for path in outside if "samplerzoo.cli" in path.read_text()]
+    outside = [*inside, *python_files("benchmarks", "plugins")]
+    assert not [path for path in outside if re.search(r"samplerzoo[. ].*\bcli\b", path.read_text())]
+
+
+def test_no_module_has_the_name_of_a_function():
+    """Neither would then hide the other where both are imported."""
+    modules = {part for path in FILES for part in path.relative_to(SOURCE).with_suffix("").parts}
+    names = {}
+    for path in FILES:
+        if "templates" not in path.parts:
+            tops = ast.parse(path.read_text()).body
+            functions = [node for node in tops if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+            names |= {node.name: f"{path.relative_to(SOURCE)}:{node.lineno}" for node in functions}
+    names |= dict.fromkeys(samplerzoo.__all__, "__init__.pyi")
+    assert {name: names[name] for name in modules & set(names)} == {}
 
 
 def own_lines(path: Path) -> list[tuple[int, list[tokenize.TokenInfo]]]:
@@ -172,7 +220,75 @@ def test_importing_the_package_imports_nothing_else():
     code = "import sys, samplerzoo; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert "sample_batch" in dir(samplerzoo)
-    homes = {path.stem for path in SOURCE.iterdir()}
-    assert not homes & set(samplerzoo.__all__), "a module would hide the name"
     with pytest.raises(AttributeError, match="nonsense"):
         _ = samplerzoo.nonsense
+
+
+PROSE = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+WRITTEN = [*PROSE, *(SOURCE.rglob("*.md")), *(p for p in EVERYTHING if p != Path(__file__))]
+# What is not said, and what is said in its place.
+AVOIDED = {
+    r"(?i)\blikewise\b": "what is the same",
+    r"(?i)\b(go|goes|going|went) on\b(?! to)": "continue",
+    r"(?<!here )\b(is|are|was|were) no (?!longer\b|more\b)[a-z]": "is not a",
+}
+
+
+@pytest.mark.parametrize("words", AVOIDED)
+def test_words_that_are_avoided(words):
+    found = []
+    for path in WRITTEN:
+        lines = enumerate(path.read_text().splitlines(), 1)
+        found += [
+            f"{path.relative_to(ROOT)}:{n} {t.strip()}" for n, t in lines if re.search(words, t)
+        ]
+    assert found == [], f"say {AVOIDED[words]!r}"
+
+
+def described(docstring: str) -> list[str]:
+    """What the sections of a docstring say of each argument, attribute and error."""
+    found = []
+    for section in re.findall(r"(?m)^(?:Args|Attributes|Raises):\n((?:    .*\n?|\n)+)", docstring):
+        found += re.findall(r"(?m)^    \*{0,2}\w+: (.*)", section)
+    return found
+
+
+def test_arguments_are_described_by_sentences():
+    """Each description begins with a capital, a digit or a name in backticks."""
+    found = []
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                said = described(ast.get_docstring(node) or "")
+                small = [words for words in said if words[0].islower()]
+                found += [f"{path.relative_to(SOURCE)} {node.name}: {words}" for words in small]
+    assert found == []
+
+
+def classes(path: Path) -> list[ast.ClassDef]:
+    return [
+        node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ClassDef)
+    ]
+
+
+def test_exceptions_end_in_error():
+    bases = {"Exception", "BaseException"}
+    for path in EVERYTHING:
+        for cls in classes(path):
+            names = [ast.unparse(base).rpartition(".")[2] for base in cls.bases]
+            if any(name in bases or name.endswith(("Error", "Exception")) for name in names):
+                assert cls.name.endswith("Error"), f"{path.relative_to(ROOT)}: {cls.name}"
+
+
+@pytest.mark.parametrize("path", EVERYTHING, ids=lambda p: str(p.relative_to(ROOT)))
+def test_the_formatter_has_the_last_word(path):
+    """Nothing is kept from the formatter, and no lambda is bound to a name."""
+    text = path.read_text()
+    with path.open("rb") as file:
+        comments = [
+            t.string for t in tokenize.tokenize(file.readline) if t.type == tokenize.COMMENT
+        ]
+    assert not [comment for comment in comments if re.search(r"fmt: *(skip|off)", comment)]
+    for node in ast.walk(ast.parse(text)):
+        named = isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr)
+        assert not (named and isinstance(node.value, ast.Lambda)), f"line {node.lineno}"

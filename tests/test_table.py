@@ -133,9 +133,11 @@ def test_marginals_are_those_of_samples(x64, name, depth):
     model = DiffusionModel(lambda x, t: jnp.asarray(point), schedule, (2,), "x0", clip=None)
     for rows in (3, 6):
         head = StepTable(
-            table.times[:rows], table.clean[:rows, :rows], table.noise[:rows, :rows],
+            table.times[:rows],
+            table.clean[:rows, :rows],
+            table.noise[:rows, :rows],
             table.fresh[:rows],
-        )  # fmt: skip
+        )
 
         @eqx.filter_jit
         def one(key, head=head):

@@ -23,12 +23,14 @@ def row(sampler="ddim", nfe=5, features="a", seed=0, run=None, **scores) -> Row:
 
 
 def two() -> Scores:
-    return Scores([
-        row("ddim", 5, "a", fd=3.0, kid=0.5, kid_se=0.1),
-        row("ddim", 5, "b", fd=0.25, **{"is": 2.0}),
-        row("run", 10, "a", fd=0.025, kid=-0.003, kid_se=0.002),
-        row("run", 10, "b", fd=1.0, **{"is": 4.0}),
-    ])  # fmt: skip
+    return Scores(
+        [
+            row("ddim", 5, "a", fd=3.0, kid=0.5, kid_se=0.1),
+            row("ddim", 5, "b", fd=0.25, **{"is": 2.0}),
+            row("run", 10, "a", fd=0.025, kid=-0.003, kid_se=0.002),
+            row("run", 10, "b", fd=1.0, **{"is": 4.0}),
+        ]
+    )
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=9))
@@ -83,14 +85,22 @@ def test_the_interval_of_a_ratio_covers_95_percent():
 
 def test_decimals_show_two_digits_of_the_smallest():
     assert [decimals(v) for v in ([3.0], [0.25], [0.025], [0.0031], [0.0], [], [math.nan])] == [
-        2, 2, 3, 4, 2, 2, 2,
-    ]  # fmt: skip
+        2,
+        2,
+        3,
+        4,
+        2,
+        2,
+        2,
+    ]
 
 
 def test_searches_count_once_however_often_they_are_scored():
     """Two searches scored with two seeds each are two values, not four."""
-    rows = [row(run=run, seed=seed, fd=fd) for run, seed, fd in (
-        ("one", 0, 1.0), ("one", 1, 2.0), ("two", 0, 5.0), ("two", 1, 6.0))]  # fmt: skip
+    rows = [
+        row(run=run, seed=seed, fd=fd)
+        for run, seed, fd in (("one", 0, 1.0), ("one", 1, 2.0), ("two", 0, 5.0), ("two", 1, 6.0))
+    ]
     assert summarise(rows)["ddim", 5, "a"]["fd"] == mean_interval([1.5, 5.5])
     assert summarise(rows[:2])["ddim", 5, "a"]["fd"] == mean_interval([1.0, 2.0])
 

@@ -84,13 +84,13 @@ def test_a_label_is_needed_and_sizes_are_checked(network):
         ({"act_fn": "tanh"}, "act_fn is 'tanh'"),
         ({"layers_per_block": [1, 2]}, "layers_per_block.*whole number"),
         ({"layers_per_block": 10**9}, "layers_per_block.*from 1 to 32"),
-        ({"layers_per_block": True}, "layers_per_block is True"),
-        ({"block_out_channels": [4, 9]}, "9, which is no multiple"),
+        ({"layers_per_block": True}, "layers_per_block is true"),
+        ({"block_out_channels": [4, 9]}, "9, which is not a multiple"),
         ({"block_out_channels": [2**40, 8]}, "block_out_channels"),
         ({"block_out_channels": [[[]]]}, "block_out_channels"),
         ({"attention_head_dim": 6}, "4, too few"),
         ({"sample_size": 9}, "9 x 9.*multiples of 2"),
-        ({"norm_num_groups": None}, "norm_num_groups is None"),
+        ({"norm_num_groups": None}, "norm_num_groups is null"),
         ({"norm_eps": float("nan")}, "norm_eps is nan"),
         ({"resnet_time_scale_shift": "spatial"}, "'spatial'"),
         ({"freq_shift": 2}, "freq_shift must be below"),
@@ -105,8 +105,12 @@ def test_what_is_not_supported_is_named(change, message):
 
 def test_initial_weights():
     """A new network's output is of the order of 1, and depends on the key."""
-    one_level = {"block_out_channels": [4], "down_block_types": ["DownBlock2D"],
-                 "up_block_types": ["UpBlock2D"], "mid_block_type": None}  # fmt: skip
+    one_level = {
+        "block_out_channels": [4],
+        "down_block_types": ["DownBlock2D"],
+        "up_block_types": ["UpBlock2D"],
+        "mid_block_type": None,
+    }
     networks = [UNet.from_config(SMALL | one_level, key=jax.random.key(n)) for n in range(2)]
     call = eqx.filter_jit(lambda network: network(jnp.ones((8, 8, 1)), jnp.asarray(3.0)))
     outs = [call(network) for network in networks]

@@ -70,8 +70,9 @@ def close(content: bytes) -> bytes:
 
 def numbers(tensors: dict[str, np.ndarray]) -> list[bytes]:
     """The bytes of the storages."""
-    return [np.ascontiguousarray(a.T if a.flags.f_contiguous else a).tobytes()
-            for a in tensors.values()]  # fmt: skip
+    return [
+        np.ascontiguousarray(a.T if a.flags.f_contiguous else a).tobytes() for a in tensors.values()
+    ]
 
 
 def zip_file(content: bytes, rows: list[bytes], compression: int = zipfile.ZIP_STORED) -> bytes:

@@ -29,7 +29,10 @@ def random_unet(config: dict, seed: int = 0) -> UNet:
     """A UNet with random weights that no initialisation gives: none is zero or one."""
     shapes = eqx.filter_eval_shape(UNet, UNetConfig.from_dict(config), key=jax.random.key(0))
     rng = np.random.default_rng(seed)
-    draw = lambda a: jnp.asarray(0.3 * rng.normal(size=a.shape) + 0.1, a.dtype)  # noqa: E731
+
+    def draw(a):
+        return jnp.asarray(0.3 * rng.normal(size=a.shape) + 0.1, a.dtype)
+
     return jax.tree.map(lambda a: draw(a) if isinstance(a, jax.ShapeDtypeStruct) else a, shapes)
 
 

@@ -71,9 +71,17 @@ def sample(network, table, chain, x: Tensor, draw: Callable[[int], Tensor]) -> T
     depth, seen = clean.shape[1], []
     for n, t in enumerate(times):
         seen.append(
-            checkpoint(estimate, network, x, t, alpha[n], sigma[n], use_reentrant=False,
-                       preserve_rng_state=False)
-        )  # fmt: skip
+            checkpoint(
+                estimate,
+                network,
+                x,
+                t,
+                alpha[n],
+                sigma[n],
+                use_reentrant=False,
+                preserve_rng_state=False,
+            )
+        )
         x = fresh[n] * draw(n)
         for d in range(min(depth, n + 1)):
             x0, eps = seen[n - d]

@@ -35,7 +35,7 @@ from .core.likelihood import (
     nll as nll,
 )
 from .core.loss import batch_loss as batch_loss
-from .core.marginals import departure as departure, marginals as marginals
+from .core.marginal_levels import departure as departure, marginals as marginals
 from .core.model import DiffusionModel as DiffusionModel, Estimate as Estimate
 from .core.objectives import Objective as Objective
 from .core.ode import (
@@ -83,7 +83,7 @@ from .metrics import (
     precision_recall as precision_recall,
 )
 from .references import Bank as Bank, Statistics as Statistics, reference as reference
-from .reports.report import Report as Report, report as report
+from .reports.reporting import Report as Report, report as report
 from .runs.errors import InterruptedRunError as InterruptedRunError, RunError as RunError
 from .runs.evaluating import evaluate as evaluate
 from .runs.parts import load_model as load_model

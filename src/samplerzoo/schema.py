@@ -49,12 +49,13 @@ def check(value: Any, rule: Rule, file: str) -> None:
     """Check a value, from whatever kind of file, against a rule.
 
     Args:
-        value: dicts, lists, texts, numbers, booleans and None.
-        rule: what it must be.
-        file: what the message calls the file.
+        value: Dicts, lists, texts, numbers, booleans and None.
+        rule: What it must be.
+        file: What the message calls the file.
 
     Raises:
-        ValueError: with the file, the place, what was found and what is allowed.
+        ValueError: It breaks the rule; the message says the file, the place, what was found and
+            what is allowed.
     """
     if fault := rule.fault(value):
         place = fault.place.removeprefix(".")
@@ -306,9 +307,9 @@ def record(
     """Make the rule of names with values, each name with a rule of its own.
 
     Args:
-        needed: the rules of what must be there.
-        optional: the rules of what may be.
-        closed: whether all other names are refused, rather than left alone.
+        needed: The rules of what must be there.
+        optional: The rules of what may be.
+        closed: Whether all other names are refused, rather than left alone.
     """
     known = {**needed, **(optional or {})}
     words = "names with values"

@@ -24,7 +24,7 @@ from .core.kernels import AbstractKernel
 from .core.model import DiffusionModel
 from .core.schedule import EDM, AbstractSchedule, CosineVP, DiscreteVP, LinearVP, RectifiedFlow
 from .core.table import StepTable
-from .data import Images
+from .data import AbstractDataset
 from .features import AbstractExtractor, as_extractor
 from .formats import (
     UNCONDITIONAL,
@@ -36,7 +36,6 @@ from .formats import (
     open_local,
 )
 from .metrics import FeatureSet, Metric
-from .references import Bank
 
 SCHEDULES: tuple[AbstractSchedule, ...] = (
     DiscreteVP.from_betas(np.linspace(1e-4, 0.02, 1000)),
@@ -112,8 +111,11 @@ def check_family(cls: Callable[..., AbstractFamily], **options: Any) -> None:
             what = f"parameters of the order of {scale:g}"
             _check_table(cls, table, schedule, 7, what)
             fixed = np.allclose(table.times[0], first, rtol=1e-6, atol=0)
-            _rule(fixed or table.spread is not None, cls,
-                  f"must hold its first time fixed, but moves it for {what}")  # fmt: skip
+            _rule(
+                fixed or table.spread is not None,
+                cls,
+                f"must hold its first time fixed, but moves it for {what}",
+            )
     first, other = (_table(cls, _make(cls, 7, s, options), CosineVP()).times for s in STRIDES)
     _rule(not np.allclose(first, other), cls, "must follow the stride it is given as times")
     arrays = jax.tree.leaves(eqx.filter(family, eqx.is_array))
@@ -136,8 +138,11 @@ def check_kernel(cls: type[AbstractKernel], **options: Any) -> None:
     Raises:
         AssertionError: A rule is broken; the message names it.
     """
-    _rule(isinstance(cls, type) and issubclass(cls, AbstractKernel), cls,
-          "must be a class derived from samplerzoo.AbstractKernel")  # fmt: skip
+    _rule(
+        isinstance(cls, type) and issubclass(cls, AbstractKernel),
+        cls,
+        "must be a class derived from samplerzoo.AbstractKernel",
+    )
     kernel = cls(**options)
     x, y = jax.random.normal(jax.random.key(0), (2, 12, 5))
     gram = kernel(x, x)
@@ -146,8 +151,11 @@ def check_kernel(cls: type[AbstractKernel], **options: Any) -> None:
     least = np.linalg.eigvalsh(np.asarray(gram, np.float64)).min()
     _rule(least > -1e-4 * np.abs(gram).max(), cls, "must be positive definite")
     whole, small = jnp.mean(kernel(y, x)), jnp.mean(kernel(y, kernel.condense(x)))
-    _rule(np.allclose(whole, small, rtol=1e-4, atol=1e-5), cls,
-          "has a condense that changes the mean embedding")  # fmt: skip
+    _rule(
+        np.allclose(whole, small, rtol=1e-4, atol=1e-5),
+        cls,
+        "has a condense that changes the mean embedding",
+    )
     slope = jax.grad(lambda points: jnp.sum(kernel(points, points)))(x)
     _rule(bool(jnp.all(jnp.isfinite(slope))), cls, "must have a finite gradient")
 
@@ -195,14 +203,17 @@ def check_features(features: Callable[[Array], Array], shape: tuple[int, ...]) -
     _rule(bool(jnp.any(slope != 0)), features, "must depend on the sample, differentiably")
     phi, width = as_extractor(features), features(x).shape
     rounded = phi.rounded()
-    _rule(isinstance(rounded, AbstractExtractor) and rounded(x).shape == width, features,
-          "must return an extractor of the same width from rounded()")  # fmt: skip
+    _rule(
+        isinstance(rounded, AbstractExtractor) and rounded(x).shape == width,
+        features,
+        "must return an extractor of the same width from rounded()",
+    )
     if (head := phi.classifier()) is not None:
         logits = head(features(x))
         _rule(jnp.ndim(logits) == 1, features, "must have a head from its vector to logits")
 
 
-def check_dataset(load: Callable[[], np.ndarray | Images | Bank]) -> None:
+def check_dataset(load: Callable[[], np.ndarray | AbstractDataset]) -> None:
     """Check the contract of `samplerzoo.datasets`: at least two samples (N, ...), finite.
 
     Samples are an array, or `Images` that are read on demand; in their place, a `Bank` of features.
@@ -214,9 +225,12 @@ def check_dataset(load: Callable[[], np.ndarray | Images | Bank]) -> None:
         AssertionError: A rule is broken; the message names it.
     """
     data = load()
-    if isinstance(data, Bank):
-        return
-    data = data[: len(data)] if isinstance(data, Images) else np.asarray(data)
+    if isinstance(data, AbstractDataset):
+        images = data.images
+        if images is None:
+            return
+        data = images[:]
+    data = np.asarray(data)
     _rule(data.ndim >= 2 and len(data) >= 2, load, "must return at least two samples, (N, ...)")
     _rule(bool(np.all(np.isfinite(data))), load, "must return finite numbers")
 
@@ -259,12 +273,18 @@ def check_metric(metric: Metric) -> None:
     _rule(_computes(metric, needed, known), metric, "must declare all that it needs")
     for name, way in metric.better.items():
         value = found[name]
-        _rule(isinstance(value, float) and np.isfinite(value), metric,
-              f"must compute a finite float as {name!r}")  # fmt: skip
+        _rule(
+            isinstance(value, float) and np.isfinite(value),
+            metric,
+            f"must compute a finite float as {name!r}",
+        )
         gap = {"smaller": worse[name] - value, "larger": value - worse[name]}.get(way)
         _rule(gap is None or gap > 0, metric, f"must compute a {way} {name!r} for nearer sets")
-        _rule(gap is None or abs(turned[name] - value) <= gap / 10, metric,
-              f"must not depend on the order of the images, but {name!r} does")  # fmt: skip
+        _rule(
+            gap is None or abs(turned[name] - value) <= gap / 10,
+            metric,
+            f"must not depend on the order of the images, but {name!r} does",
+        )
 
 
 def check_format(
@@ -307,13 +327,19 @@ def check_format(
     summary, model = form.summarise(checkpoint), form.read(checkpoint, condition)
     check_model(lambda: model)
     said = (summary.shape, summary.prediction, summary.clip)
-    _rule(said == (model.shape, model.prediction, model.clip), what,
-          "must summarise the shape, prediction and clip of the model that it reads")  # fmt: skip
+    _rule(
+        said == (model.shape, model.prediction, model.clip),
+        what,
+        "must summarise the shape, prediction and clip of the model that it reads",
+    )
     size = sum(
         leaf.size for leaf in jax.tree.leaves(eqx.filter(model.network, eqx.is_inexact_array))
     )
-    _rule(summary.parameters == size, what,
-          f"must count the network's parameters: {size}, not {summary.parameters}")  # fmt: skip
+    _rule(
+        summary.parameters == size,
+        what,
+        f"must count the network's parameters: {size}, not {summary.parameters}",
+    )
     again = form.digest(form.read(_open(example, argument), condition))
     _rule(again == form.digest(model), what, "must give one digest for one checkpoint")
 
@@ -466,16 +492,27 @@ def _check_derivatives(cls: Callable, family: AbstractFamily) -> None:
             _rule(finite, cls, f"must have a finite derivative in {name!r}")
             way = np.cos(3.0 * np.arange(leaf.size)).reshape(leaf.shape)
             low, high = (
-                compiled(structure.unflatten([a + s * way if m == n else a for m, (_, a) in
-                                              enumerate(leaves)]))
+                compiled(
+                    structure.unflatten(
+                        [a + s * way if m == n else a for m, (_, a) in enumerate(leaves)]
+                    )
+                )
                 for s in (-1e-5, 1e-5)
-            )  # fmt: skip
+            )
             numeric, exact = float(high - low) / 2e-5, float(jnp.vdot(slope, way))
             close = abs(numeric - exact) <= 1e-4 * max(1e-2, abs(numeric))
-            _rule(close, cls, f"must have derivatives in {name!r} that agree with finite "
-                  f"differences ({exact:.6g} against {numeric:.6g})")  # fmt: skip
-            _rule(bool(jnp.any(slope != 0)), cls, f"must depend on {name!r}: an array that acts on "
-                  "nothing must not be a floating-point field")  # fmt: skip
+            _rule(
+                close,
+                cls,
+                f"must have derivatives in {name!r} that agree with finite "
+                f"differences ({exact:.6g} against {numeric:.6g})",
+            )
+            _rule(
+                bool(jnp.any(slope != 0)),
+                cls,
+                f"must depend on {name!r}: an array that acts on "
+                "nothing must not be a floating-point field",
+            )
 
 
 def _check_start(cls: Callable, family: AbstractFamily) -> None:
@@ -485,6 +522,9 @@ def _check_start(cls: Callable, family: AbstractFamily) -> None:
 
     samples = jax.jit(partial(sample_batch, table, model))(jax.random.key(0), jnp.arange(2000))
     mean, spread = float(jnp.mean(samples)), float(jnp.std(samples))
-    _rule(abs(mean - 0.3) < 0.1 and abs(spread - 0.5) < 0.1, cls,
-          "must start as a valid sampler: at 20 steps, data with mean 0.3 and spread 0.5 come out "
-          f"with mean {mean:.2f} and spread {spread:.2f}")  # fmt: skip
+    _rule(
+        abs(mean - 0.3) < 0.1 and abs(spread - 0.5) < 0.1,
+        cls,
+        "must start as a valid sampler: at 20 steps, data with mean 0.3 and spread 0.5 come out "
+        f"with mean {mean:.2f} and spread {spread:.2f}",
+    )

@@ -19,7 +19,7 @@ import optax
 from jaxtyping import Array
 from tqdm import tqdm
 
-from ..files import to_tensors, write, write_tensors
+from ..files import in_half, to_tensors, write_json, write_tensors
 from . import FOLDER, NETWORKS, digits_labelled, digits_schedule, split_rows
 
 
@@ -46,8 +46,10 @@ def split() -> tuple[tuple[Array, Array], tuple[Array, Array]]:
     """Images and labels for training (1,437) and for validation (360)."""
     images, labels = digits_labelled()
     train, held_out = split_rows()
-    take = lambda rows: (jnp.asarray(images[rows]), jnp.asarray(labels[rows]))  # noqa: E731
-    return take(train), take(held_out)
+    return (
+        (jnp.asarray(images[train]), jnp.asarray(labels[train])),
+        (jnp.asarray(images[held_out]), jnp.asarray(labels[held_out])),
+    )
 
 
 def denoising_loss(network: Any, images: Array, labels: Array, key: Array) -> Array:
@@ -84,6 +86,9 @@ def train(name: str, loss: Callable, recipe: Recipe) -> tuple[eqx.Module, dict]:
         optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=recipe.decay)
     )
 
+    def mix(before, now):
+        return recipe.average * before + (1 - recipe.average) * now
+
     @eqx.filter_jit
     def advance(network, average, state, key):
         rows = jax.random.randint(key, (recipe.batch,), 0, len(training[0]))
@@ -92,7 +97,6 @@ def train(name: str, loss: Callable, recipe: Recipe) -> tuple[eqx.Module, dict]:
         )
         updates, state = optimiser.update(gradient, state, eqx.filter(network, eqx.is_array))
         network = eqx.apply_updates(network, updates)
-        mix = lambda a, b: recipe.average * a + (1 - recipe.average) * b  # noqa: E731
         return network, jax.tree.map(mix, average, network), state, value
 
     @eqx.filter_jit
@@ -136,9 +140,9 @@ def main(out: Path, only: str | None):
         if only in (None, name):
             loss = denoising_loss if name == "digits-denoiser" else classifying_loss
             network, figures[name] = train(name, loss, recipe)
-            half = {k: v.astype(np.float16) for k, v in to_tensors(network).items()}
+            half = in_half(to_tensors(network))
             write_tensors(out / f"{name}.safetensors", half, {"made_by": __spec__.name})
-            write(path, (json.dumps(figures, indent=2) + "\n").encode())
+            write_json(path, figures)
             click.echo(f"{name}: {figures[name]}")
 
 

@@ -14,17 +14,24 @@ from pathlib import Path
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from ..core.types import Key, Scalar
-from ..files import from_tensors, read_tensors, to_tensors, write_tensors
+from ..files import from_tensors, in_half, read_tensors, to_tensors, write_tensors
+from ..schema import choice, parse_json, record, row, whole
 from .layers import Conv, Dense, GroupNorm, activated, endless, fold_pixels, unfold_pixels
 from .unet import Perceptron, Positional
 from .unet_blocks import Attention, MidBlock, ResnetBlock, norm
 from .unet_config import UNetConfig
 
 KIND = "PatchUNet"
+_SIZE = whole(1, 2**20)
+# What a file says of its network.
+SAVED = record(
+    {"kind": choice(KIND), "widths": row(_SIZE, 1, 20)},
+    dict.fromkeys(("size", "channels", "patch", "heads", "groups", "embedding"), _SIZE),
+    closed=True,
+)
 _EPS = 1e-6
 
 
@@ -145,11 +152,8 @@ class PatchUNet(eqx.Module):
         Raises:
             ValueError: A weight is not finite in half precision; nothing is written.
         """
-        with np.errstate(over="ignore"):
-            half = {name: array.astype(np.float16) for name, array in to_tensors(self).items()}
-        if odd := [name for name, array in half.items() if not np.all(np.isfinite(array))]:
-            raise ValueError(f"{odd[0]} holds numbers that are not finite in float16.")
-        write_tensors(path, half, {"network": json.dumps({"kind": KIND, **asdict(self.config)})})
+        about = {"network": json.dumps({"kind": KIND, **asdict(self.config)})}
+        write_tensors(path, in_half(to_tensors(self)), about)
 
     @staticmethod
     def load(path: Path) -> "PatchUNet":
@@ -163,11 +167,10 @@ class PatchUNet(eqx.Module):
         """
         tensors, about = read_tensors(path)
         try:
-            values = json.loads(about["network"])
-            if values.pop("kind") != KIND:
-                raise ValueError
-            config = PatchUNetConfig(**values | {"widths": tuple(values["widths"])})
-        except (KeyError, TypeError, ValueError) as error:
+            values = parse_json(about["network"].encode(), SAVED, "the network")
+            del values["kind"]
+            config = PatchUNetConfig(**{**values, "widths": tuple(values["widths"])})
+        except (KeyError, ValueError) as error:
             raise ValueError(f"{path} does not say that it holds a {KIND}.") from error
         like = eqx.filter_eval_shape(PatchUNet, config, key=jax.random.key(0))
-        return from_tensors(like, {n: a.astype(np.float32) for n, a in tensors.items()})
+        return from_tensors(like, tensors)

@@ -203,8 +203,8 @@ class MidBlock(eqx.Module):
 
     def __init__(self, channels: int, config: UNetConfig, *, keys: Iterator[Key]):
         divisor = float(config.mid_block_scale_factor)
-        make = lambda: ResnetBlock(channels, channels, config, divisor=divisor, key=next(keys))  # noqa: E731
-        self.resnets = (make(), make())
+        make = partial(ResnetBlock, channels, channels, config, divisor=divisor)
+        self.resnets = (make(key=next(keys)), make(key=next(keys)))
         default = config.resnet_time_scale_shift == "default"
         groups = config.attn_norm_num_groups or (config.norm_num_groups if default else None)
         self.attentions = (

@@ -1,47 +1,25 @@
 """What a `UNet2DModel`'s config.json may say, checked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import Any
 
+from ..schema import (
+    ANYTHING,
+    FLAG,
+    Rule,
+    check,
+    choice,
+    either,
+    number,
+    or_null,
+    record,
+    row,
+    whole,
+)
 
-class _Rule(NamedTuple):
-    """What a value must be, in words and as a test."""
-
-    words: str
-    test: Callable[[Any], bool]
-
-
-def _whole(low: int, high: int) -> _Rule:
-    test = lambda v: isinstance(v, int) and not isinstance(v, bool) and low <= v <= high  # noqa: E731
-    return _Rule(f"a whole number from {low} to {high}", test)
-
-
-def _choice(*names: str | None) -> _Rule:
-    words = " or ".join("null" if name is None else repr(name) for name in names)
-    return _Rule(words, lambda v: (v is None or isinstance(v, str)) and v in names)
-
-
-def _or_null(rule: _Rule) -> _Rule:
-    return _Rule(f"{rule.words}, or null", lambda v: v is None or rule.test(v))
-
-
-def _row(rule: _Rule, high: int) -> _Rule:
-    words = f"a list of 1 to {high}, each {rule.words}"
-    return _Rule(
-        words, lambda v: isinstance(v, tuple) and 1 <= len(v) <= high and all(map(rule.test, v))
-    )
-
-
-def _number(low: float, high: float) -> _Rule:
-    test = lambda v: isinstance(v, int | float) and not isinstance(v, bool) and low <= v <= high  # noqa: E731
-    return _Rule(f"a number from {low:g} to {high:g}", test)
-
-
-_FLAG = _Rule("true or false", lambda v: isinstance(v, bool))
-_SIDE = _whole(1, 2**14)
-_CHANNELS = _whole(1, 2**14)
-_ANY = _Rule("anything", lambda v: True)
+_SIDE = whole(1, 2**14)
+_CHANNELS = whole(1, 2**14)
 
 # Each type of block: whether it has attention, and how it changes the resolution where it does
 # ("conv", "resnet", or None for what `downsample_type` and `upsample_type` say).
@@ -55,42 +33,40 @@ UP_BLOCKS = {
     "AttnUpBlock2D": (True, None),
     "ResnetUpsampleBlock2D": (False, "resnet"),
 }
-_RULES = {
-    "sample_size": _or_null(
-        _Rule(
-            "a side or [height, width]",
-            lambda v: _SIDE.test(v) or (_row(_SIDE, 2).test(v) and len(v) == 2),
-        )
-    ),
+# What a configuration may say.
+_RULES: dict[str, Rule] = {
+    "sample_size": or_null(either(_SIDE, row(_SIDE, 2, 2))),
     "in_channels": _CHANNELS,
     "out_channels": _CHANNELS,
-    "center_input_sample": _FLAG,
-    "time_embedding_type": _choice("positional", "fourier"),
-    "time_embedding_dim": _or_null(_CHANNELS),
-    "freq_shift": _number(0.0, 100.0),
-    "flip_sin_to_cos": _FLAG,
-    "down_block_types": _row(_choice(*DOWN_BLOCKS), 12),
-    "mid_block_type": _choice("UNetMidBlock2D", None),
-    "up_block_types": _row(_choice(*UP_BLOCKS), 12),
-    "block_out_channels": _row(_CHANNELS, 12),
-    "layers_per_block": _whole(1, 32),
-    "mid_block_scale_factor": _number(1e-6, 1e6),
-    "downsample_padding": _whole(0, 1),
-    "downsample_type": _choice("conv", "resnet"),
-    "upsample_type": _choice("conv", "resnet"),
-    "dropout": _ANY,
-    "act_fn": _choice("silu", "swish", "mish", "gelu", "relu"),
-    "attention_head_dim": _or_null(_CHANNELS),
+    "center_input_sample": FLAG,
+    "time_embedding_type": choice("positional", "fourier"),
+    "time_embedding_dim": or_null(_CHANNELS),
+    "freq_shift": number(0.0, 100.0),
+    "flip_sin_to_cos": FLAG,
+    "down_block_types": row(choice(*DOWN_BLOCKS), 1, 12),
+    "mid_block_type": choice("UNetMidBlock2D", None),
+    "up_block_types": row(choice(*UP_BLOCKS), 1, 12),
+    "block_out_channels": row(_CHANNELS, 1, 12),
+    "layers_per_block": whole(1, 32),
+    "mid_block_scale_factor": number(1e-6, 1e6),
+    "downsample_padding": whole(0, 1),
+    "downsample_type": choice("conv", "resnet"),
+    "upsample_type": choice("conv", "resnet"),
+    "dropout": ANYTHING,
+    "act_fn": choice("silu", "swish", "mish", "gelu", "relu"),
+    "attention_head_dim": or_null(_CHANNELS),
     "norm_num_groups": _CHANNELS,
-    "attn_norm_num_groups": _or_null(_CHANNELS),
-    "norm_eps": _number(0.0, 1.0),
-    "resnet_time_scale_shift": _choice("default", "scale_shift"),
-    "add_attention": _FLAG,
-    "class_embed_type": _choice(None, "timestep", "identity"),
-    "num_class_embeds": _or_null(_whole(1, 2**24)),
-    "num_train_timesteps": _ANY,
-    "attention_heads": _or_null(_whole(1, 2**10)),
+    "attn_norm_num_groups": or_null(_CHANNELS),
+    "norm_eps": number(0.0, 1.0),
+    "resnet_time_scale_shift": choice("default", "scale_shift"),
+    "add_attention": FLAG,
+    "class_embed_type": choice(None, "timestep", "identity"),
+    "num_class_embeds": or_null(whole(1, 2**24)),
+    "num_train_timesteps": ANYTHING,
+    "attention_heads": or_null(whole(1, 2**10)),
 }
+_CONFIG = record({}, _RULES)
+_NAME = "The UNet's configuration"
 
 
 @dataclass(frozen=True)
@@ -133,8 +109,7 @@ class UNetConfig:
     attention_heads: int | None = None
 
     def __post_init__(self):
-        for name in _RULES:
-            _check(name, getattr(self, name))
+        check(vars(self), _CONFIG, _NAME)
         levels = len(self.block_out_channels)
         if not levels == len(self.down_block_types) == len(self.up_block_types):
             raise ValueError(
@@ -153,8 +128,8 @@ class UNetConfig:
         groups = {self.norm_num_groups, self.attn_norm_num_groups or self.norm_num_groups}
         if any(channels % n for n in groups):
             raise ValueError(
-                f"block_out_channels has {channels}, which is no multiple of norm_num_groups and "
-                "attn_norm_num_groups."
+                f"block_out_channels has {channels}, which is not a multiple of norm_num_groups "
+                "and attn_norm_num_groups."
             )
         if min(self.heads(channels)) < 1:
             raise ValueError(
@@ -205,20 +180,6 @@ class UNetConfig:
                 f"The UNet's configuration says {unknown[0]!r}, which is not known here: it may "
                 "change what the network computes."
             )
+        check(named, _CONFIG, _NAME)
         values: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in named.items()}
-        for name, value in values.items():
-            _check(name, value)
         return cls(**values)
-
-
-def _check(name: str, value: object) -> None:
-    if not _RULES[name].test(value):
-        raise ValueError(
-            f"{name} is {_short(value)} in the UNet's configuration; "
-            f"it must be {_RULES[name].words}."
-        )
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

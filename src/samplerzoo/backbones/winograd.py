@@ -52,12 +52,9 @@ def _pixels(x: Float[Array, "N H W C"]) -> list[list[Float[Array, "N H/2 W/2 C"]
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     x = x.reshape(n, rows + 1, 2, columns + 1, 2, channels)
     return [
-        [
-            x[:, i // 2 : i // 2 + rows, i % 2, j // 2 : j // 2 + columns, j % 2]
-            for j in range(4)
-        ]
+        [x[:, i // 2 : i // 2 + rows, i % 2, j // 2 : j // 2 + columns, j % 2] for j in range(4)]
         for i in range(4)
-    ]  # fmt: skip
+    ]
 
 
 def _on_both(transform: Callable[..., Sequence[Array]], matrix: _Matrix) -> _Matrix:

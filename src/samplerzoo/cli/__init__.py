@@ -8,22 +8,22 @@ from contextlib import suppress
 import click
 
 from ..runs.interruptions import heed_interruptions
-from .evaluate import evaluate
-from .export import export
-from .inspect import inspect
-from .list import list_
-from .pull import pull
-from .push import push
-from .reference import reference
-from .report import report
-from .resume import resume
-from .sample import sample
-from .search import search
-from .version import version
+from .evaluate_command import evaluate
+from .export_command import export
+from .inspect_command import inspect
+from .list_command import list_
+from .pull_command import pull
+from .push_command import push
+from .reference_command import reference
+from .report_command import report
+from .resume_command import resume
+from .sample_command import sample
+from .search_command import search
+from .version_command import version
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-def cli():
+def program():
     """Search fast samplers for frozen diffusion models by gradient descent.
 
     Begin with: samplerzoo search --family rddim
@@ -44,7 +44,7 @@ for command in (
     list_,
     version,
 ):
-    cli.add_command(command)
+    program.add_command(command)
 
 
 def main() -> None:
@@ -54,7 +54,7 @@ def main() -> None:
     """
     heed_interruptions()
     try:
-        cli.main(standalone_mode=False, prog_name="samplerzoo")
+        program.main(standalone_mode=False, prog_name="samplerzoo")
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted.", err=True)
         _exit(130)

@@ -19,7 +19,7 @@ from .table import StepTable
 from .types import Key, Scalar, State
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """A row of a table as the loop meets it: its numbers stand by the slots of the ring.
 
     The states in progress lie in a ring: `x_{n+1+d}` in slot `(n + d) mod depth`. It is the small
@@ -86,7 +86,7 @@ def run_from_noise(
     time = jax.lax.stop_gradient(first.time)
     x0 = jax.lax.stop_gradient(model(x, time).x0)
 
-    def begin(x0: State, row: Row) -> Progress:
+    def begin(x0: State, row: TableRow) -> Progress:
         # Of the first row x0 alone is kept: its state and its noises are drawn again.
         x, _ = start_of(table, model, key, index)
         eps = (x - model.schedule.alpha(time) * x0) / model.schedule.sigma(time)
@@ -147,10 +147,10 @@ def _start(table: StepTable, x: State) -> Progress:
     return Progress(x, jnp.zeros((table.depth, *x.shape), x.dtype))
 
 
-def _follow(rows: Row, model: DiffusionModel, start: Progress, key: Key) -> State:
+def _follow(rows: TableRow, model: DiffusionModel, start: Progress, key: Key) -> State:
     """Go through rows, each a checkpoint, from where the loop stands to the sample."""
 
-    def advance(progress: Progress, row: Row) -> Progress:
+    def advance(progress: Progress, row: TableRow) -> Progress:
         return _combine(model(progress.x, row.time), progress, row, key)
 
     step = eqx.filter_checkpoint(advance, prevent_cse=False)
@@ -159,7 +159,7 @@ def _follow(rows: Row, model: DiffusionModel, start: Progress, key: Key) -> Stat
     return x + 0 * jnp.sum(sums, axis=0)
 
 
-def _combine(answer: Estimate, progress: Progress, row: Row, key: Key) -> Progress:
+def _combine(answer: Estimate, progress: Progress, row: TableRow, key: Key) -> Progress:
     """Add what a row makes of its network's answer; its first slot becomes the next state."""
     x0, eps = answer
     sums = progress.sums
@@ -171,7 +171,7 @@ def _combine(answer: Estimate, progress: Progress, row: Row, key: Key) -> Progre
     return Progress(after + row.fresh * draw(key, row.n + 1, x0.shape, x0.dtype), sums)
 
 
-def _rows(table: StepTable, dtype: DTypeLike) -> Row:
+def _rows(table: StepTable, dtype: DTypeLike) -> TableRow:
     """Turn a table's rows to the slots of the ring, stacked for the loop.
 
     Before row n writes to it, the slot of `x_n` is emptied; all are before the first row.
@@ -186,4 +186,4 @@ def _rows(table: StepTable, dtype: DTypeLike) -> Row:
 
     kept = (turn != depth - 1) & (n > 0)[:, None]
     clean, noise = turned(table.clean), turned(table.noise)
-    return Row(n, kept, table.times, clean, noise, table.fresh.astype(dtype))
+    return TableRow(n, kept, table.times, clean, noise, table.fresh.astype(dtype))

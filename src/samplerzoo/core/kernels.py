@@ -14,7 +14,8 @@ from .types import Scalar
 class AbstractKernel(eqx.Module):
     """Compare feature vectors by a positive-definite kernel `k(x, y)`.
 
-    A kernel of your own derives from this class; `samplerzoo.testing.check_kernel` checks it.
+    A kernel of your own derives from this class; `samplerzoo.testing.check_kernel` checks it. Its
+    options are its fields, or the annotated arguments of its constructor.
     """
 
     @abstractmethod

@@ -79,10 +79,10 @@ def _on_device(device: Any, beside: int) -> int:
     stats = device.memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats["bytes_in_use"]
-    return _on_machine() // beside
+    return memory_of_machine() // beside
 
 
-def _on_machine(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+def memory_of_machine(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """Bytes of main memory that this process may still take (Linux), or half of all there is."""
     try:
         lines = (proc / "meminfo").read_text().splitlines()

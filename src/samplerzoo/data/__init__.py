@@ -1,4 +1,9 @@
 """Data sets: images in a model's range, decoded when they are asked for."""
 
-from .images import Images as Images, Range as Range, Shape as Shape
+from .images import (
+    AbstractDataset as AbstractDataset,
+    Images as Images,
+    Range as Range,
+    Shape as Shape,
+)
 from .sources import read as read

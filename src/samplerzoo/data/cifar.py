@@ -66,7 +66,7 @@ def open_cifar(path: Path, split: str | None = None) -> UInt8[np.ndarray, "N 32 
     names = {name for name, _ in _files(path, ())}
     version = next((v for mark, v in _VERSIONS.items() if mark in names), None)
     if version is None:
-        raise ValueError(f"{path} is no archive of CIFAR's; unpack it and give the folder.")
+        raise ValueError(f"{path} is not an archive of CIFAR's; unpack it and give the folder.")
     wanted = version.splits.get(split or "train")
     if wanted is None:
         raise no_split(str(path), str(split), version.splits)
@@ -155,7 +155,7 @@ def _images(name: str, data: bytes, labels: int | None) -> UInt8[np.ndarray, "N 
 def _binary(data: bytes, labels: int) -> UInt8[np.ndarray, "N 3072"]:
     size = labels + PIXELS
     if len(data) % size:
-        raise ValueError(f"its {len(data)} bytes are no whole number of images of {size} bytes")
+        raise ValueError(f"its {len(data)} bytes are not a whole number of images of {size} bytes")
     return np.frombuffer(data, np.uint8).reshape(-1, size)[:, labels:]
 
 
@@ -179,7 +179,7 @@ def _build(into: Any, state: Any) -> None:
     if type(into) is _Array:
         into.state = state
     elif type(into) is not _Bytes:
-        raise ValueError("it fills something that is no array")
+        raise ValueError("it fills something that is not an array")
 
 
 _ARRAYS = Dialect(

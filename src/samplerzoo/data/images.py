@@ -2,13 +2,13 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from ..wording import printable
 
@@ -34,8 +34,43 @@ class AbstractSource(ABC):
         """All that they are made from, in order."""
 
 
+class AbstractDataset(ABC):
+    """Stand for a data set: by its images, or by what was computed of them before."""
+
+    @property
+    @abstractmethod
+    def digest(self) -> str:
+        """Return the hash that tells the data set from others."""
+
+    @property
+    @abstractmethod
+    def images(self) -> "Images | None":
+        """Return the images; None where they are not there."""
+
+    @abstractmethod
+    def reference(
+        self,
+        name: str,
+        phi: Callable[[Array], Array],
+        compute: Callable[[str, Callable[[Array], Array], "Images"], Any],
+    ) -> Any:
+        """Return the features by one extractor, for scores to compare samples with.
+
+        Args:
+            name: The extractor's name.
+            phi: The extractor.
+            compute: A function of the name, the extractor and images that returns their features.
+
+        Returns:
+            A `FeatureSet`.
+
+        Raises:
+            ValueError: There are none by this extractor.
+        """
+
+
 @dataclass(frozen=True, eq=False)
-class Images:
+class Images(AbstractDataset):
     """Hold a set of images, or of other samples, that are read when they are asked for.
 
     `images[a:b]` are float32 arrays (b - a, *shape) in a model's range: 8-bit images are brought to
@@ -117,12 +152,30 @@ class Images:
         for start in range(0, len(self), size):
             yield self[start : start + size]
 
-    @cached_property
+    @property
+    def images(self) -> "Images":
+        """Return the set itself: it is a data set whose images are there."""
+        return self
+
+    def reference(
+        self,
+        name: str,
+        phi: Callable[[Array], Array],
+        compute: Callable[[str, Callable[[Array], Array], "Images"], Any],
+    ) -> Any:
+        """Return the features of the images, as `compute` makes them."""
+        return compute(name, phi, self)
+
+    @property
     def digest(self) -> str:
         """Return the SHA-256 of what the images are made from and of how they are read.
 
         It is the same wherever they are stored. Nothing is decoded for it.
         """
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         total = hashlib.sha256(f"{RECIPE} {self.shape} {self.clip}\n".encode())
         for piece in self.source.content():
             total.update(piece)

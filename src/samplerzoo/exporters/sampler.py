@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..core.engine import first_spread
-from ..core.marginals import departure
+from ..core.marginal_levels import departure
 from ..core.model import DiffusionModel
 from ..core.schedule import AbstractSchedule
 from ..core.table import StepTable

@@ -5,6 +5,7 @@ from .classifiers import ConvClassifier as ConvClassifier, MLPClassifier as MLPC
 from .extraction import apply as apply, extract as extract, extract_batches as extract_batches
 from .extractor import (
     AbstractExtractor as AbstractExtractor,
+    Extractor as Extractor,
     Function as Function,
     as_extractor as as_extractor,
     check_extractor as check_extractor,

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 
 from ..backbones.layers import convolve, halve
 from ..files import read_tensors
+from ..layouts import read_matrix
 from .extractor import AbstractExtractor, Head
 from .resizing import IMAGENET, LEVELS, round_to_levels
 from .tensors import Shapes, Tensors, check, fold, norm_shapes, single, without_counts
@@ -68,11 +69,14 @@ class CifarResNet(AbstractExtractor):
         tensors = without_counts(tensors)
         blocks = _blocks(tensors)
         check(tensors, _shapes(blocks, tensors))
-        part = lambda name, n: Folded(*fold(tensors, f"{name}conv{n}", f"{name}bn{n}", EPS))  # noqa: E731
+
+        def part(name: str, n: int) -> Folded:
+            return Folded(*fold(tensors, f"{name}conv{n}", f"{name}bn{n}", EPS))
+
         return cls(
             part("", 1),
             tuple(Block(part(f"{name}.", 1), part(f"{name}.", 2)) for name in blocks),
-            single(tensors["linear.weight"].T),
+            single(read_matrix(tensors["linear.weight"])),
             single(tensors["linear.bias"]),
         )
 

@@ -15,6 +15,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from ..backbones.layers import convolve_channels, halve, same_pads
+from ..layouts import read_matrix
 from .extractor import AbstractExtractor, Head
 from .resizing import Preprocessing
 from .tensors import Shapes, Tensors, check, fold, norm_shapes, without_counts
@@ -144,7 +145,7 @@ class EfficientNetLite(AbstractExtractor):
             part("_conv_stem", "_bn0"),
             tuple(found),
             part("_conv_head", "_bn1"),
-            jnp.asarray(tensors["_fc.weight"].T, dtype),
+            jnp.asarray(read_matrix(tensors["_fc.weight"]), dtype),
             jnp.asarray(tensors["_fc.bias"], dtype),
             # The whole image, resized as in training; what they cut off before, for photographs
             # with something in the middle, is a sample's border.

@@ -1,8 +1,8 @@
 """Features of many samples, in memory that does not grow with their number."""
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Iterator
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +11,12 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 from jaxtyping import Array, ArrayLike, Float
 
 from ..core.compiling import jit
+from .extractor import Extractor
 
 # Bytes of the largest array on the way of a chunk of samples to their features. A few such are
 # alive at a time; a derivative keeps all of a chunk's.
 BUDGET = 2**26
 MOST = 1000  # samples in a chunk, however small
-
-Extractor: TypeAlias = Callable[[Array], Array]
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ from ..core.types import State
 from ..wording import sentence
 
 Head: TypeAlias = Callable[[Array], Array]
+Extractor: TypeAlias = Callable[[Array], Array]
 
 
 class AbstractExtractor(eqx.Module):
@@ -75,12 +76,12 @@ def check_extractor(phi: Callable[[Array], Array], shape: tuple[int, ...], what:
     """Check that an extractor maps a sample of a shape to a vector; nothing is computed.
 
     Args:
-        phi: the extractor.
-        shape: of a sample.
-        what: what messages call it, such as "The feature extractor 'pixels'".
+        phi: The extractor.
+        shape: The shape of a sample.
+        what: What messages call it, such as "The feature extractor 'pixels'".
 
     Raises:
-        ValueError: where it cannot take such a sample, or returns something else.
+        ValueError: It cannot take such a sample, or returns something else.
     """
     remedy = "A function of one sample is needed, or a samplerzoo.AbstractExtractor; behind "
     remedy += "python:, MODULE:NAME() stands for what a function or class without arguments makes."

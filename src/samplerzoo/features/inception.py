@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..backbones.layers import convolve, halve
+from ..layouts import read_matrix
 from .extractor import AbstractExtractor, Head
 from .inception_blocks import ARCHITECTURE, Conv, Pool, Step, convolutions, full_name
 from .resizing import INCEPTION, Preprocessing
@@ -47,7 +48,7 @@ class Inception(AbstractExtractor):
         return cls(
             {name: kernel for name, (kernel, _) in folded.items()},
             {name: bias for name, (_, bias) in folded.items()},
-            single(tensors["fc.weight"].T),
+            single(read_matrix(tensors["fc.weight"])),
             INCEPTION[preprocessing],
         )
 

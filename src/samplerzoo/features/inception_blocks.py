@@ -36,54 +36,80 @@ AVERAGE, MAXIMUM, HALVING = Pool("average"), Pool("maximum"), Pool("halving")
 
 def _a(pool: int) -> Split:
     triple = (Conv("branch3x3dbl_1", 64), Conv("branch3x3dbl_2", 96, 3, 3))
-    return Split((
-        (Conv("branch1x1", 64),),
-        (Conv("branch5x5_1", 48), Conv("branch5x5_2", 64, 5, 5)),
-        (*triple, Conv("branch3x3dbl_3", 96, 3, 3)),
-        (AVERAGE, Conv("branch_pool", pool)),
-    ))  # fmt: skip
+    return Split(
+        (
+            (Conv("branch1x1", 64),),
+            (Conv("branch5x5_1", 48), Conv("branch5x5_2", 64, 5, 5)),
+            (*triple, Conv("branch3x3dbl_3", 96, 3, 3)),
+            (AVERAGE, Conv("branch_pool", pool)),
+        )
+    )
 
 
 def _b() -> Split:
     triple = (Conv("branch3x3dbl_1", 64), Conv("branch3x3dbl_2", 96, 3, 3))
-    return Split((
-        (Conv("branch3x3", 384, 3, 3, stride=2),),
-        (*triple, Conv("branch3x3dbl_3", 96, 3, 3, stride=2)),
-        (HALVING,),
-    ))  # fmt: skip
+    return Split(
+        (
+            (Conv("branch3x3", 384, 3, 3, stride=2),),
+            (*triple, Conv("branch3x3dbl_3", 96, 3, 3, stride=2)),
+            (HALVING,),
+        )
+    )
 
 
 def _c(width: int) -> Split:
     long = "branch7x7dbl_"
-    return Split((
-        (Conv("branch1x1", 192),),
-        (Conv("branch7x7_1", width), Conv("branch7x7_2", width, 1, 7),
-         Conv("branch7x7_3", 192, 7, 1)),
-        (Conv(f"{long}1", width), Conv(f"{long}2", width, 7, 1), Conv(f"{long}3", width, 1, 7),
-         Conv(f"{long}4", width, 7, 1), Conv(f"{long}5", 192, 1, 7)),
-        (AVERAGE, Conv("branch_pool", 192)),
-    ))  # fmt: skip
+    return Split(
+        (
+            (Conv("branch1x1", 192),),
+            (
+                Conv("branch7x7_1", width),
+                Conv("branch7x7_2", width, 1, 7),
+                Conv("branch7x7_3", 192, 7, 1),
+            ),
+            (
+                Conv(f"{long}1", width),
+                Conv(f"{long}2", width, 7, 1),
+                Conv(f"{long}3", width, 1, 7),
+                Conv(f"{long}4", width, 7, 1),
+                Conv(f"{long}5", 192, 1, 7),
+            ),
+            (AVERAGE, Conv("branch_pool", 192)),
+        )
+    )
 
 
 def _d() -> Split:
-    return Split((
-        (Conv("branch3x3_1", 192), Conv("branch3x3_2", 320, 3, 3, stride=2)),
-        (Conv("branch7x7x3_1", 192), Conv("branch7x7x3_2", 192, 1, 7),
-         Conv("branch7x7x3_3", 192, 7, 1), Conv("branch7x7x3_4", 192, 3, 3, stride=2)),
-        (HALVING,),
-    ))  # fmt: skip
+    return Split(
+        (
+            (Conv("branch3x3_1", 192), Conv("branch3x3_2", 320, 3, 3, stride=2)),
+            (
+                Conv("branch7x7x3_1", 192),
+                Conv("branch7x7x3_2", 192, 1, 7),
+                Conv("branch7x7x3_3", 192, 7, 1),
+                Conv("branch7x7x3_4", 192, 3, 3, stride=2),
+            ),
+            (HALVING,),
+        )
+    )
 
 
 def _e(pool: Pool) -> Split:
     def both(name: str) -> Split:
         return Split(((Conv(f"{name}a", 384, 1, 3),), (Conv(f"{name}b", 384, 3, 1),)))
 
-    return Split((
-        (Conv("branch1x1", 320),),
-        (Conv("branch3x3_1", 384), both("branch3x3_2")),
-        (Conv("branch3x3dbl_1", 448), Conv("branch3x3dbl_2", 384, 3, 3), both("branch3x3dbl_3")),
-        (pool, Conv("branch_pool", 192)),
-    ))  # fmt: skip
+    return Split(
+        (
+            (Conv("branch1x1", 320),),
+            (Conv("branch3x3_1", 384), both("branch3x3_2")),
+            (
+                Conv("branch3x3dbl_1", 448),
+                Conv("branch3x3dbl_2", 384, 3, 3),
+                both("branch3x3dbl_3"),
+            ),
+            (pool, Conv("branch_pool", 192)),
+        )
+    )
 
 
 # The steps in order; a block's convolutions are named `<block>.<convolution>` in checkpoints.

@@ -9,7 +9,7 @@ from ..backbones import Conv, Dense, GroupNorm
 from ..backbones.layers import activated, fold_pixels
 from ..core.types import Key
 from .extractor import AbstractExtractor, Head
-from .trained import Shape, group_norm
+from .trained import ClassifierShape, group_norm
 
 
 class PlainClassifier(AbstractExtractor):
@@ -21,9 +21,9 @@ class PlainClassifier(AbstractExtractor):
 
     stages: tuple[tuple[tuple[Conv, GroupNorm], ...], ...]
     head: Dense
-    shape: Shape = eqx.field(static=True)
+    shape: ClassifierShape = eqx.field(static=True)
 
-    def __init__(self, shape: Shape, *, key: Key):
+    def __init__(self, shape: ClassifierShape, *, key: Key):
         """Make the classifier with random weights; `depths` are numbers of convolutions."""
         channels, widths, depths, classes, patch = shape
         keys = iter(jax.random.split(key, sum(depths) + 1))

@@ -37,7 +37,7 @@ class Filter(NamedTuple):
     """A way to interpolate: a kernel that is 0 from `reach` on, and where the pixels lie.
 
     Pixel i lies at i + `shift`. With `antialias` the kernel widens where an image shrinks, and what
-    is beyond the border is left out; without, the border's pixels go on.
+    is beyond the border is left out; without, the border's pixels are repeated.
     """
 
     kernel: Callable[[np.ndarray], np.ndarray]
@@ -55,7 +55,7 @@ FILTERS = {
 
 
 @functools.lru_cache(maxsize=32)
-def weights(name: str, source: int, target: int) -> Float[np.ndarray, "target source"]:
+def resampling_matrix(name: str, source: int, target: int) -> Float[np.ndarray, "target source"]:
     """The matrix that resizes `source` pixels to `target` with one of `FILTERS`, in float64."""
     kernel, reach, shift, antialias = FILTERS[name]
     scale = source / target
@@ -81,7 +81,7 @@ def resize(
     The columns come first, as Pillow has it for images that are not taller than wide.
     """
     finish = round_to_levels if rounding else lambda image: image
-    rows, columns = (jnp.asarray(weights(name, n, size), x.dtype) for n in x.shape[:2])
+    rows, columns = (jnp.asarray(resampling_matrix(name, n, size), x.dtype) for n in x.shape[:2])
     product = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
     return finish(product("ph,hqc->pqc", rows, finish(product("qw,hwc->hqc", columns, x))))
 

@@ -9,7 +9,7 @@ from ..backbones import Conv, Dense, GroupNorm
 from ..backbones.layers import activated, fold_pixels, halve_by_mean
 from ..core.types import Key
 from .extractor import AbstractExtractor, Head
-from .trained import Shape, group_norm
+from .trained import ClassifierShape, group_norm
 
 
 class _Block(eqx.Module):
@@ -49,9 +49,9 @@ class ResNetClassifier(AbstractExtractor):
     blocks: tuple[_Block, ...]
     norm: GroupNorm
     head: Dense
-    shape: Shape = eqx.field(static=True)
+    shape: ClassifierShape = eqx.field(static=True)
 
-    def __init__(self, shape: Shape, *, key: Key):
+    def __init__(self, shape: ClassifierShape, *, key: Key):
         """Make the classifier with random weights; `depths` are numbers of blocks."""
         channels, widths, depths, classes, patch = shape
         keys = iter(jax.random.split(key, sum(depths) + 2))

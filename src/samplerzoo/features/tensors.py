@@ -8,25 +8,17 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-Tensors = Mapping[str, np.ndarray]
+from ..files import Tensors, check_names, check_tensor
+from ..layouts import read_kernel
+
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 def check(tensors: Tensors, wanted: Shapes) -> None:
     """Raise ValueError, naming a tensor, where the tensors are not those of an architecture."""
-    if missing := [name for name in wanted if name not in tensors]:
-        raise ValueError(f"Tensor {missing[0]!r} is missing ({len(missing)} such in all).")
-    if extra := sorted(name for name in tensors if name not in wanted):
-        raise ValueError(f"Tensor {extra[0][:80]!r} is not expected ({len(extra)} such in all).")
+    check_names(tensors, wanted)
     for name, shape in wanted.items():
-        if tensors[name].shape != shape:
-            raise ValueError(
-                f"Tensor {name!r} has shape {tensors[name].shape} where {shape} is needed."
-            )
-        if not jnp.issubdtype(tensors[name].dtype, jnp.floating):
-            raise ValueError(
-                f"Tensor {name!r} holds {tensors[name].dtype}, not floating-point numbers."
-            )
+        check_tensor(name, tensors[name], shape, floating=True)
 
 
 def without_counts(tensors: Tensors) -> dict[str, np.ndarray]:
@@ -53,7 +45,7 @@ def fold(
         tensors[name].astype(np.float64) for name in (f"{conv}.weight", *norm_shapes(norm, 0))
     )
     gain = scale / np.sqrt(variance + eps)
-    kernel = kernel.transpose(2, 3, 1, 0) * gain
+    kernel = read_kernel(kernel) * gain
     bias = offset - mean * gain
     return jnp.asarray(kernel, dtype), jnp.asarray(bias, dtype)
 

@@ -7,10 +7,9 @@ from typing import NamedTuple, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ..backbones import GroupNorm
-from ..files import from_tensors, read_tensors, to_tensors, write_tensors
+from ..files import from_tensors, in_half, read_tensors, to_tensors, write_tensors
 
 T = TypeVar("T")
 GROUPS = 8
@@ -21,7 +20,7 @@ def group_norm(channels: int) -> GroupNorm:
     return GroupNorm(jnp.ones(channels), jnp.zeros(channels), GROUPS)
 
 
-class Shape(NamedTuple):
+class ClassifierShape(NamedTuple):
     """How large a classifier of images is.
 
     Attributes:
@@ -39,20 +38,20 @@ class Shape(NamedTuple):
     patch: int = 1
 
 
-def save_classifier(path: Path, network: eqx.Module, shape: Shape) -> None:
+def save_classifier(path: Path, network: eqx.Module, shape: ClassifierShape) -> None:
     """Write a safetensors file in half precision, which `load_classifier` reads."""
-    half = {name: array.astype(np.float16) for name, array in to_tensors(network).items()}
     about = shape._asdict() | {
         "widths": " ".join(map(str, shape.widths)),
         "depths": " ".join(map(str, shape.depths)),
     }
+    half = in_half(to_tensors(network))
     write_tensors(path, half, {name: str(value) for name, value in about.items()})
 
 
 def load_classifier(path: Path, make: Callable[..., T]) -> T:
     """Read the classifier `make(shape, key=...)` in such a file, in single precision."""
     tensors, about = read_tensors(path)
-    shape = Shape(
+    shape = ClassifierShape(
         int(about["channels"]),
         tuple(map(int, about["widths"].split())),
         tuple(map(int, about["depths"].split())),
@@ -60,4 +59,4 @@ def load_classifier(path: Path, make: Callable[..., T]) -> T:
         int(about.get("patch", 1)),
     )
     like = eqx.filter_eval_shape(make, shape, key=jax.random.key(0))
-    return from_tensors(like, {name: array.astype(np.float32) for name, array in tensors.items()})
+    return from_tensors(like, tensors)

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..layouts import read_kernel, read_matrix
 from .extractor import AbstractExtractor
-from .resizing import Preprocessing, standardised, weights
+from .resizing import Preprocessing, resampling_matrix, standardised
 from .tensors import Tensors, check, single
 from .vit_layouts import Layout, ViTConfig, read_config, shapes
 
@@ -35,7 +36,7 @@ class LayerNorm(eqx.Module):
         return x * self.scale[None] + self.offset[None]
 
 
-class Linear(eqx.Module):
+class Affine(eqx.Module):
     """A matrix product of each token."""
 
     weight: Float[Array, "*depth C D"]
@@ -49,11 +50,11 @@ class Block(eqx.Module):
     """Attention and a perceptron, each normalised before and added to the tokens."""
 
     norm1: LayerNorm
-    qkv: Linear
-    out: Linear
+    qkv: Affine
+    out: Affine
     norm2: LayerNorm
-    fc1: Linear
-    fc2: Linear
+    fc1: Affine
+    fc2: Affine
     heads: int = eqx.field(static=True)
     activation: str = eqx.field(static=True)
 
@@ -71,7 +72,7 @@ class ViT(AbstractExtractor):
     The scales that DINOv2 has after its layers are folded into them.
     """
 
-    patches: Linear
+    patches: Affine
     first: Float[Array, "C"]
     positions: Float[Array, "T C"]
     before: LayerNorm | None
@@ -129,16 +130,16 @@ def _assemble(layout: Layout, config: ViTConfig, tensors: Tensors) -> ViT:
         return LayerNorm(single(once(part, ".weight")), single(once(part, ".bias")), config.eps)
 
     positions = once("positions").reshape(-1, config.width).astype(np.float64)
-    kernel = once("kernel").transpose(2, 3, 1, 0).reshape(-1, config.width)
+    kernel = read_kernel(once("kernel")).reshape(-1, config.width)
     bias = once("bias") if "bias" in layout.once else np.zeros(config.width)
     return ViT(
-        patches=Linear(single(kernel), single(bias)),
+        patches=Affine(single(kernel), single(bias)),
         first=single(once("class").reshape(-1) + positions[0]),
         positions=single(_at_size(positions[1:], config)),
         before=norm("before") if "before" in layout.once else None,
         blocks=_blocks(layout, config, tensors),
         after=norm("after"),
-        projection=single(once("projection").T) if "projection" in layout.once else None,
+        projection=single(read_matrix(once("projection"))) if "projection" in layout.once else None,
         preprocessing=standardised(config.size, *layout.colours),
     )
 
@@ -148,7 +149,7 @@ def _at_size(positions: np.ndarray, config: ViTConfig) -> np.ndarray:
     before, after = config.trained // config.patch, config.size // config.patch
     if before == after:
         return positions
-    matrix = weights("torch-bicubic", before, after)
+    matrix = resampling_matrix("torch-bicubic", before, after)
     grid = positions.reshape(before, before, -1)
     return np.einsum("ph,qw,hwc->pqc", matrix, matrix, grid, optimize=True).reshape(after**2, -1)
 
@@ -163,13 +164,13 @@ def _blocks(layout: Layout, config: ViTConfig, tensors: Tensors) -> Block:
     def norm(part: str) -> LayerNorm:
         return LayerNorm(single(stack(part, ".weight")), single(stack(part, ".bias")), config.eps)
 
-    def linear(*parts: str, scale: str = "") -> Linear:
+    def linear(*parts: str, scale: str = "") -> Affine:
         weight = np.concatenate([stack(part, ".weight").swapaxes(1, 2) for part in parts], axis=2)
         bias = np.concatenate([stack(part, ".bias") for part in parts], axis=1)
         if scale in layout.block:
             gain = stack(scale)
             weight, bias = weight * gain[:, None], bias * gain
-        return Linear(single(weight), single(bias))
+        return Affine(single(weight), single(bias))
 
     return Block(
         norm1=norm("norm1"),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ..schema import NAMES, check, choice, number_above, record, whole
 from .resizing import CLIP as CLIP_COLOURS, IMAGENET
 
 
@@ -97,15 +98,23 @@ CLIP = Layout(
         "fc1": "vision_model.encoder.layers.{}.mlp.fc1",
         "fc2": "vision_model.encoder.layers.{}.mlp.fc2",
     },
-    ignored=("text_model.", "text_projection.", "logit_scale",
-             "vision_model.embeddings.position_ids"),
+    ignored=(
+        "text_model.",
+        "text_projection.",
+        "logit_scale",
+        "vision_model.embeddings.position_ids",
+    ),
     leading=False,
     size=None,
     colours=CLIP_COLOURS,
-)  # fmt: skip
+)
 LAYOUTS = {"dinov2": DINOV2, "clip": CLIP, "clip_vision_model": CLIP}
 ACTIVATIONS = ("gelu", "quick_gelu")
 MOST = 2**16
+_NAME = "The configuration"
+_KIND = record({"model_type": choice(*LAYOUTS)})
+# What a value must be, by the type of its default.
+_RULES = {int: whole(1, MOST), float: number_above(0.0, 1.0), str: choice(*ACTIVATIONS)}
 
 
 @dataclass(frozen=True)
@@ -135,10 +144,6 @@ class ViTConfig:
                 f"Patches of {self.patch} pixels do not divide images of {self.trained} and "
                 f"{self.size}."
             )
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(
-                f"hidden_act is {self.activation!r}; supported are {', '.join(ACTIVATIONS)}."
-            )
 
 
 def read_config(config: Mapping[str, Any]) -> tuple[Layout, ViTConfig]:
@@ -146,19 +151,16 @@ def read_config(config: Mapping[str, Any]) -> tuple[Layout, ViTConfig]:
 
     Raises ValueError for what is not supported.
     """
-    kind = config.get("model_type")
-    if not isinstance(kind, str) or kind not in LAYOUTS:
-        raise ValueError(f"model_type is {kind!r}; supported are {', '.join(LAYOUTS)}.")
-    layout = LAYOUTS[kind]
-    inner = config.get(layout.inside, {}) if layout.inside else {}
-    if not isinstance(inner, Mapping):
-        raise ValueError(f"{layout.inside} is {inner!r}; it must hold names with values.")
+    check(config, _KIND, _NAME)
+    layout = LAYOUTS[config["model_type"]]
+    inner = {}
+    if layout.inside:
+        check(config, record({}, {layout.inside: NAMES}), _NAME)
+        inner = config.get(layout.inside, {})
     values = {**layout.fixed, **layout.defaults, **inner, **config}
-    for name, wanted in layout.fixed.items():
-        if values[name] != wanted:
-            raise ValueError(f"{name} is {values[name]!r}; supported is {wanted!r}.")
-    for name, default in layout.defaults.items():
-        _check(name, values[name], default)
+    fixed = {name: choice(wanted) for name, wanted in layout.fixed.items()}
+    kinds = {name: _RULES[type(default)] for name, default in layout.defaults.items()}
+    check(values, record(fixed | kinds), _NAME)
     width, trained = values["hidden_size"], values["image_size"]
     return layout, ViTConfig(
         width=width,
@@ -172,14 +174,6 @@ def read_config(config: Mapping[str, Any]) -> tuple[Layout, ViTConfig]:
         trained=trained,
         size=layout.size or trained,
     )
-
-
-def _check(name: str, value: object, default: object) -> None:
-    """Raise ValueError where a value is not of the kind of its default."""
-    if isinstance(default, int) and not (type(value) is int and 1 <= value <= MOST):
-        raise ValueError(f"{name} is {value!r}; it must be a whole number from 1 to {MOST}.")
-    if isinstance(default, float) and not (isinstance(value, float) and 0 < value < 1):
-        raise ValueError(f"{name} is {value!r}; it must be a number between 0 and 1.")
 
 
 def shapes(layout: Layout, config: ViTConfig) -> dict[str, tuple[int, ...]]:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from ..backbones import Guided, Labelled, Retimed, UNet, UNetConfig
 from ..core.model import DiffusionModel
+from ..files import Tensors
 from ..schema import NAMES, TEXT, mapping, read_json, record, text
 from .format import (
     Checkpoint,
@@ -24,7 +25,7 @@ from .format import (
     load_checkpoint,
     open_local,
 )
-from .reading import Tensors, read_weights
+from .reading import read_weights
 from .scheduling import Noise, read_scheduler
 from .weights import fill
 
@@ -40,15 +41,15 @@ def find_weights(checkpoint: Checkpoint, folder: str = "") -> Parts | None:
     """Find a network as diffusers saves one: its configuration and its weights.
 
     Args:
-        checkpoint: the files.
-        folder: that the network lies in, with a `/` at its end, or "".
+        checkpoint: The files.
+        folder: The folder that the network lies in, with a `/` at its end, or "".
 
     Returns:
         config.json, with the shards' index if there is one, and the weights: safetensors, their
         shards, or PyTorch's `.bin`. None where these are not there.
 
     Raises:
-        ValueError: where the shards' index is not one, or lists what is not there.
+        ValueError: The shards' index is not one, or lists what is not there.
     """
     names, config = checkpoint.sizes, f"{folder}config.json"
     single, index, old = (
@@ -117,7 +118,7 @@ def read_shards(checkpoint: Checkpoint, names: tuple[str, ...]) -> Tensors:
     """Read all tensors of one or several files.
 
     Raises:
-        ValueError: where a file cannot be read, or two have a tensor of one name.
+        ValueError: A file cannot be read, or two have a tensor of one name.
     """
     found: Tensors = {}
     for name in names:
@@ -137,12 +138,12 @@ def load_diffusers(
     `t` of the schedule is the network's timestep `t - 1`.
 
     Args:
-        folder: the path.
-        label: the class to sample; a class-conditional network needs it, see `Condition`.
-        guidance: the weight of classifier-free guidance, if any.
+        folder: The folder's path.
+        label: The class to sample; a class-conditional network needs it, see `Condition`.
+        guidance: The weight of classifier-free guidance, if any.
 
     Raises:
-        ValueError: where the model is not whole or not supported.
+        ValueError: The model is not whole or not supported.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder.")
@@ -153,7 +154,7 @@ def inspect_config(config: Mapping[str, Any], scheduler: Mapping[str, Any]) -> S
     """Describe a model by the contents of config.json and scheduler_config.json.
 
     Raises:
-        ValueError: where it is not supported.
+        ValueError: It is not supported.
     """
     unet, noise = _read_config(config), read_scheduler(scheduler)
     arrays = jax.tree.leaves(_shapes(unet))

@@ -19,12 +19,12 @@ class Checkpoint:
     """The files that a model is read from, wherever they are.
 
     Attributes:
-        name: what messages call it: a path, or `hf:owner/name@commit`.
-        sizes: the bytes of each file, by its name in the folder or repository with `/` between
+        name: What messages call it: a path, or `hf:owner/name@commit`.
+        sizes: The bytes of each file, by its name in the folder or repository with `/` between
             folders. A file that was given by itself is the only one.
-        path: gives the path of one of these files on this machine. What is on the Hub is fetched
+        path: Gives the path of one of these files on this machine. What is on the Hub is fetched
             by that, so a format asks for weights only when it reads them.
-        argument: what stood between the format and the path in the model's name, or "".
+        argument: What stood between the format and the path in the model's name, or "".
     """
 
     name: str
@@ -48,14 +48,14 @@ class Summary(NamedTuple):
     """What a model is, as `samplerzoo inspect` shows it.
 
     Attributes:
-        architecture: the name of its network.
-        parameters: how many numbers its weights are.
-        shape: of one sample, channels last.
-        classes: how many labels it takes, None without labels.
-        schedule: the name of its noise schedule.
-        steps: how many levels of noise it was trained on, None for continuous time.
-        prediction: a key of `samplerzoo.core.model.PREDICTIONS`.
-        clip: the range of its data, None where x0 is not clipped.
+        architecture: The name of its network.
+        parameters: How many numbers its weights are.
+        shape: The shape of one sample, channels last.
+        classes: How many labels it takes, None without labels.
+        schedule: The name of its noise schedule.
+        steps: How many levels of noise it was trained on, None for continuous time.
+        prediction: A key of `samplerzoo.core.model.PREDICTIONS`.
+        clip: The range of its data, None where x0 is not clipped.
     """
 
     architecture: str
@@ -87,23 +87,23 @@ class Format:
     """A model format: pure functions, and what its names look like.
 
     Attributes:
-        layout: what a checkpoint of the format consists of, in words for an error or a list.
-        find: tells which files of a checkpoint it reads, all of which are there; None where the
+        layout: What a checkpoint of the format consists of, in words for an error or a list.
+        find: Tells which files of a checkpoint it reads, all of which are there; None where the
             checkpoint is of another format. It may read small files, such as config.json. Raises
             ValueError where the checkpoint is of this format, but cannot be read; the sentence
             names what is wrong, not the checkpoint.
-        summarise: describes a checkpoint without reading its weights, where something small
+        summarise: Describes a checkpoint without reading its weights, where something small
             beside them is enough. Raises ValueError where it is not supported.
-        read: makes the model, with weights in float32. No code of the checkpoint is run. Raises
+        read: Makes the model, with weights in float32. No code of the checkpoint is run. Raises
             ValueError where it is not whole, not supported, or hostile.
-        argument: what stands before the path in a name, in capitals, such as "PRESET" in
+        argument: What stands before the path in a name, in capitals, such as "PRESET" in
             `openai:PRESET:PATH`; "" for nothing. A format with an argument is never found by its
             files alone.
-        has_path: whether its names end in a path or `hf:owner/name`. Without, everything behind
+        has_path: Whether its names end in a path or `hf:owner/name`. Without, everything behind
             the format's name is the argument, and the checkpoint has no files.
-        runs_code: whether reading runs code that the name points to. Such a name is never
+        runs_code: Whether reading runs code that the name points to. Such a name is never
             followed because a file from the Hub says so.
-        digest: gives the hash by which a run knows its model again.
+        digest: Gives the hash by which a run knows its model again.
     """
 
     layout: str
@@ -120,11 +120,11 @@ def open_local(path: Path, argument: str = "") -> Checkpoint:
     """Open a folder, or a file by itself, as a checkpoint.
 
     Args:
-        path: of the folder, whose files up to one folder deeper belong to it, or of the file.
-        argument: what stood before the path in the model's name.
+        path: The folder's path, whose files up to one folder deeper belong to it, or the file's.
+        argument: What stood before the path in the model's name.
 
     Raises:
-        ValueError: where there is neither a folder nor a file.
+        ValueError: There is neither a folder nor a file.
     """
     if path.is_file():
         return Checkpoint(str(path), {path.name: path.stat().st_size}, path.with_name, argument)
@@ -148,14 +148,14 @@ def recognise(formats: Mapping[str, Format], checkpoint: Checkpoint) -> str:
     """Find the one format that a checkpoint is of.
 
     Args:
-        formats: those to ask, by name; one that needs an argument is not asked.
-        checkpoint: the files.
+        formats: The formats to ask, by name; one that needs an argument is not asked.
+        checkpoint: The files.
 
     Returns:
         The format's name.
 
     Raises:
-        ValueError: where none recognises the files, several do, or the one that does cannot read
+        ValueError: None recognises the files, several do, or the one that does cannot read
             them.
     """
     asked = {name: form for name, form in formats.items() if form.has_path and not form.argument}
@@ -181,7 +181,7 @@ def find_parts(form: Format, checkpoint: Checkpoint) -> Parts:
     """Find the files that a format reads.
 
     Raises:
-        ValueError: where the checkpoint is not of the format.
+        ValueError: The checkpoint is not of the format.
     """
     if (parts := form.find(checkpoint)) is None:
         raise ValueError(f"It is not {form.layout}.")
@@ -194,12 +194,12 @@ def load_checkpoint(
     """Make the model of a checkpoint, after it is known to be supported.
 
     Args:
-        form: the checkpoint's format.
-        checkpoint: the files; weights are asked for last.
-        condition: what a class-conditional model is asked for.
+        form: The checkpoint's format.
+        checkpoint: The files; weights are asked for last.
+        condition: What a class-conditional model is asked for.
 
     Raises:
-        ValueError: with the checkpoint's name, where it is not of the format, not supported, not
+        ValueError: It names the checkpoint, which is not of the format, not supported, not
             whole, or does not take the condition.
     """
     try:
@@ -214,11 +214,11 @@ def check_condition(classes: int | None, condition: Condition) -> None:
     """Check that a model takes what it is asked for.
 
     Args:
-        classes: how many labels it takes, None without labels.
-        condition: what it is asked for.
+        classes: How many labels it takes, None without labels.
+        condition: What it is asked for.
 
     Raises:
-        ValueError: where a label is missing, is not asked for, or is none of the classes.
+        ValueError: A label is missing, is not asked for, or is none of the classes.
     """
     label, guidance = condition
     if classes is None:

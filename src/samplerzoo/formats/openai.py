@@ -14,6 +14,7 @@ import numpy as np
 
 from ..backbones import UNet
 from ..core.model import DiffusionModel
+from ..files import Tensors
 from .diffusers import assemble
 from .format import (
     Checkpoint,
@@ -25,7 +26,7 @@ from .format import (
     find_parts,
 )
 from .openai_flags import Flags, read_flags
-from .reading import Tensors, read_weights
+from .reading import read_weights
 from .weights import fill
 
 
@@ -38,13 +39,13 @@ def load_openai(
     """Load a model from a `.pt` file. Level `t` of the schedule is the network's timestep `t - 1`.
 
     Args:
-        path: of the file.
-        flags: the name of one of `PRESETS`, or the flags it was trained with.
-        label: the class to sample; a class-conditional network needs it, see `Condition`.
-        guidance: the weight of classifier-free guidance, if any.
+        path: The file.
+        flags: The name of one of `PRESETS`, or the flags it was trained with.
+        label: The class to sample; a class-conditional network needs it, see `Condition`.
+        guidance: The weight of classifier-free guidance, if any.
 
     Raises:
-        ValueError: where flags are not known, or do not fit the file.
+        ValueError: Flags are not known, or do not fit the file.
     """
     return _read(path, read_flags(flags), Condition(label, guidance))
 

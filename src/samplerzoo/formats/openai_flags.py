@@ -64,9 +64,14 @@ _MULTIPLES = {
 }
 # Flags of training and sampling, which say nothing of the network.
 _OTHER = {
-    "dropout", "use_fp16", "use_checkpoint", "use_kl", "rescale_learned_sigmas", "sigma_small",
+    "dropout",
+    "use_fp16",
+    "use_checkpoint",
+    "use_kl",
+    "rescale_learned_sigmas",
+    "sigma_small",
     "timestep_respacing",
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

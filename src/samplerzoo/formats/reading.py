@@ -12,29 +12,15 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import safetensors
 
+from ..files import Tensors, parse_tensors
 from .torch_pickle import STORAGES, Storage, Strided, read_pickle
 
 MAX_PICKLE = 2**26
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_VERSION = 1001
-_SAFETENSORS_TYPES = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U8": "uint8",
-    "BOOL": "bool",
-}
 _DTYPES = {name: np.dtype(name) for name in STORAGES.values() if name != "bfloat16"}
 _DTYPES["bfloat16"] = np.dtype(jnp.bfloat16)
-
-Tensors = dict[str, np.ndarray]
 
 
 def read_weights(path: Path) -> Tensors:
@@ -48,7 +34,7 @@ def read_weights(path: Path) -> Tensors:
     with path.open("rb") as file:
         try:
             return _reader(file.peek(16)[:16])(file)
-        except (ValueError, safetensors.SafetensorError, zipfile.BadZipFile) as error:
+        except (ValueError, zipfile.BadZipFile) as error:
             raise ValueError(
                 f"{path} is not a file of tensors that can be read (safetensors, or PyTorch's): "
                 f"{str(error).rstrip('.')}."
@@ -62,13 +48,7 @@ def _reader(start: bytes) -> Callable[[io.BufferedReader], Tensors]:
 
 
 def _read_safetensors(file: io.BufferedReader) -> Tensors:
-    found = {}
-    for name, view in safetensors.deserialize(file.read()):
-        if view["dtype"] not in _SAFETENSORS_TYPES:
-            raise ValueError(f"tensor {name[:80]!r} has the type {view['dtype']}")
-        dtype = _DTYPES[_SAFETENSORS_TYPES[view["dtype"]]]
-        found[name] = np.frombuffer(view["data"], dtype).reshape(view["shape"])
-    return found
+    return parse_tensors(file.read())
 
 
 def _read_zip(file: io.BufferedReader) -> Tensors:
@@ -150,7 +130,7 @@ def _strided(state: Any) -> dict[str, Strided]:
         raise ValueError("it holds no tensors by name")
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Strided):
-            raise ValueError(f"its entry {str(name)[:80]!r} is no tensor")
+            raise ValueError(f"its entry {str(name)[:80]!r} is not a tensor")
     return state
 
 

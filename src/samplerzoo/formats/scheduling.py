@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core.schedule import DiscreteVP
+from ..schema import check, choice, number_above, or_null, record, row, whole
 
 MAX_STEPS = 100_000
 PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
@@ -69,55 +70,44 @@ _BETAS = {
 }
 
 
-def read_scheduler(config: Mapping[str, Any]) -> Noise:
-    """Schedule, prediction type and range of x0 from the content of a scheduler_config.json.
+_BOUND = number_above(0.0, 0.9999)
+_CONFIG = record(
+    {"_class_name": choice(*SCHEDULERS)},
+    {
+        "prediction_type": choice(*PREDICTIONS),
+        "clip_sample_range": number_above(0.0, 1e6),
+        "trained_betas": or_null(row(_BOUND, 1, MAX_STEPS)),
+        "num_train_timesteps": whole(1, MAX_STEPS),
+        "beta_schedule": choice(*_BETAS),
+        "beta_start": _BOUND,
+        "beta_end": _BOUND,
+    },
+)
 
-    Level `t` of the schedule is the timestep `t - 1`. Raises ValueError for what is not supported.
+
+def read_scheduler(config: Mapping[str, Any]) -> Noise:
+    """Read schedule, prediction type and range of x0 in the content of a scheduler_config.json.
+
+    Level `t` of the schedule is the timestep `t - 1`.
+
+    Raises:
+        ValueError: Something in it is not supported.
     """
-    name = config.get("_class_name")
-    if not isinstance(name, str) or name not in SCHEDULERS:
-        raise ValueError(f"The scheduler is {_short(name)}; supported are {', '.join(SCHEDULERS)}.")
+    check(config, _CONFIG, "The scheduler's configuration")
     for key, why in _REFUSED.items():
         if config.get(key):
             raise ValueError(f"The scheduler says {key}, which is not supported: {why}.")
-    prediction = _choose(config, "prediction_type", "epsilon", PREDICTIONS)
     clip = None
-    if config.get("clip_sample", SCHEDULERS[name]):
-        bound = _number(config, "clip_sample_range", 1.0, 1e6)
+    if config.get("clip_sample", SCHEDULERS[config["_class_name"]]):
+        bound = float(config.get("clip_sample_range", 1.0))
         clip = (-bound, bound)
+    prediction = PREDICTIONS[config.get("prediction_type", "epsilon")]
     return Noise(DiscreteVP.from_betas(_betas(config)), prediction, clip)
 
 
 def _betas(config: Mapping[str, Any]) -> np.ndarray:
     if (trained := config.get("trained_betas")) is not None:
-        numbers = isinstance(trained, list) and 1 <= len(trained) <= MAX_STEPS
-        if not numbers or not all(type(b) in (int, float) and 0 < b < 1 for b in trained):
-            raise ValueError("trained_betas must be a list of numbers between 0 and 1.")
         return np.asarray(trained, np.float64)
-    steps = config.get("num_train_timesteps", 1000)
-    if type(steps) is not int or not 1 <= steps <= MAX_STEPS:
-        raise ValueError(
-            f"num_train_timesteps is {_short(steps)}; it must be a whole number from 1 to "
-            f"{MAX_STEPS}."
-        )
-    make = _choose(config, "beta_schedule", "linear", _BETAS)
-    ends = (_number(config, "beta_start", 1e-4, 0.9999), _number(config, "beta_end", 0.02, 0.9999))
-    return make(*ends, steps)
-
-
-def _choose(config: Mapping[str, Any], name: str, default: str, choices: Mapping[str, Any]) -> Any:
-    value = config.get(name, default)
-    if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} is {_short(value)}; supported are {', '.join(choices)}.")
-    return choices[value]
-
-
-def _number(config: Mapping[str, Any], name: str, default: float, high: float) -> float:
-    value = config.get(name, default)
-    if type(value) not in (int, float) or not 0 < value <= high:
-        raise ValueError(f"{name} is {_short(value)}; it must be above 0 and at most {high:g}.")
-    return float(value)
-
-
-def _short(value: object) -> str:
-    return repr(value) if isinstance(value, str | int | float | None) else type(value).__name__
+    make = _BETAS[config.get("beta_schedule", "linear")]
+    start, end = config.get("beta_start", 1e-4), config.get("beta_end", 0.02)
+    return make(float(start), float(end), config.get("num_train_timesteps", 1000))

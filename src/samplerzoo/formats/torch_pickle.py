@@ -77,7 +77,7 @@ def _refer(parts: Any, storages: dict[str, Storage]) -> Storage:
         raise ValueError("a storage is not described as PyTorch does")
     kind, storage, key, _, size = parts[:5]
     if kind != "storage" or type(storage) is not Global or storage not in _STORAGES:
-        raise ValueError("it refers to something that is no storage of numbers")
+        raise ValueError("it refers to something that is not a storage of numbers")
     if not is_size(size) or type(key) is not str:
         raise ValueError("a storage is not described as PyTorch does")
     found = Storage(STORAGES[storage.name], key, size)
@@ -89,4 +89,4 @@ def _refer(parts: Any, storages: dict[str, Storage]) -> Storage:
 def _build(into: Any, _: Any) -> None:
     """Drop what hangs on a state dict beside its tensors: versions of layers."""
     if type(into) is not dict:
-        raise ValueError("an item is put into something that is no dict")
+        raise ValueError("an item is put into something that is not a dict")

@@ -4,4 +4,4 @@
 (HF_ENDPOINT, HF_HOME, HF_HUB_OFFLINE, HF_TOKEN) then.
 """
 
-from .reference import PREFIX as PREFIX, Reference as Reference, parse as parse
+from .addresses import PREFIX as PREFIX, Address as Address, parse as parse

@@ -6,17 +6,26 @@ from contextlib import contextmanager
 
 from ..limits import DOWNLOAD_BYTES, LimitError
 from ..wording import phrase
+from .addresses import Address
 from .guard import HubError, guarded
-from .reference import Reference
 
 # What the client's reading of an answer ends with where it is none of the Hub's.
-_ODD = (json.JSONDecodeError, UnicodeError, RecursionError, TypeError, KeyError, IndexError,
-        AttributeError, OverflowError, AssertionError)  # fmt: skip
+_ODD = (
+    json.JSONDecodeError,
+    UnicodeError,
+    RecursionError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    OverflowError,
+    AssertionError,
+)
 
 
 @contextmanager
 def explained(
-    reference: Reference,
+    address: Address,
     commit: str | None = None,
     weights: bool = False,
     size: int | None = None,
@@ -27,7 +36,7 @@ def explained(
     for the network, the Hub, and files that did not arrive as they are.
 
     Args:
-        reference: The repository.
+        address: The repository.
         commit: The commit that all answers must be of; None for any.
         weights: Whether weights are fetched, whose size has no limit of ours.
         size: The size of the file in bytes, where the Hub told it before.
@@ -45,7 +54,7 @@ def explained(
         RevisionNotFoundError,
     )
 
-    name, page = reference.repository, f"{constants.ENDPOINT}/{reference.repository}"
+    name, page = address.repository, f"{constants.ENDPOINT}/{address.repository}"
     try:
         with guarded(name, commit, None if weights else DOWNLOAD_BYTES.most, size):
             yield
@@ -62,7 +71,7 @@ def explained(
             "it (`hf auth login`, or HF_TOKEN)."
         ) from error
     except RevisionNotFoundError as error:
-        raise ValueError(f"{name} has no revision {reference.revision!r}.") from error
+        raise ValueError(f"{name} has no revision {address.revision!r}.") from error
     except LocalTokenNotFoundError as error:
         raise ValueError("Log in with `hf auth login`, or set HF_TOKEN.") from error
     except HfHubHTTPError as error:
@@ -72,7 +81,7 @@ def explained(
                 "login` (or set HF_TOKEN) as one who may."
             ) from error
         if isinstance(error, EntryNotFoundError):
-            raise ValueError(f"{name} has no such file at {reference.revision}.") from error
+            raise ValueError(f"{name} has no such file at {address.revision}.") from error
         raise ConnectionError(
             f"{constants.ENDPOINT} answered {error.response.status_code} for {name}; try again "
             "later."
@@ -80,10 +89,10 @@ def explained(
     except (OfflineModeIsEnabled, LocalEntryNotFoundError) as error:
         if constants.HF_HUB_OFFLINE:
             raise ConnectionError(
-                f"{reference} is not in the cache, and HF_HUB_OFFLINE forbids fetching it; run "
+                f"{address} is not in the cache, and HF_HUB_OFFLINE forbids fetching it; run "
                 "this once without it."
             ) from error
-        raise _cut(reference, error) from error
+        raise _cut(address, error) from error
     except _ODD as error:
         raise HubError(
             f"{constants.ENDPOINT} does not answer as the Hub does; look at HF_ENDPOINT and at "
@@ -92,10 +101,10 @@ def explained(
     except (HTTPError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # about a file of this machine, or its disk
-        raise _cut(reference, error) from error
+        raise _cut(address, error) from error
 
 
-def _cut(reference: Reference, error: Exception) -> ConnectionError:
+def _cut(address: Address, error: Exception) -> ConnectionError:
     """The error of a connection that could not be made or was lost."""
     from huggingface_hub import constants
 
@@ -103,6 +112,6 @@ def _cut(reference: Reference, error: Exception) -> ConnectionError:
         error = error.__cause__
     why = phrase(error)
     return ConnectionError(
-        f"{reference.repository} could not be fetched from {constants.ENDPOINT} ({why}); run this "
+        f"{address.repository} could not be fetched from {constants.ENDPOINT} ({why}); run this "
         "again: files that have arrived whole are kept."
     )

@@ -13,8 +13,8 @@ from ..features import Inception, ViT
 from ..files import write_tensors
 from ..formats import read_weights
 from ..schema import NAMES, read_json
-from .download import cached, check, download, listing, pin
-from .reference import Reference
+from .addresses import Address
+from .fetching import cached, check, download, listing, pin
 
 
 class Pinned(NamedTuple):
@@ -74,7 +74,7 @@ def _fetch_pinned(pinned: Pinned) -> Path:
 
 
 def _verified(sha256: str, repository: str, name: str) -> Path:
-    path = download(pin(Reference(repository), (name,)), name)
+    path = download(pin(Address(repository), (name,)), name)
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:
@@ -87,9 +87,9 @@ def _verified(sha256: str, repository: str, name: str) -> Path:
 
 def _layout(repository: str) -> tuple[Path, Path]:
     """The paths of config.json and of the weights, which are fetched if they are not there."""
-    found = cached(Reference(repository), (CONFIG, *WEIGHTS))
+    found = cached(Address(repository), (CONFIG, *WEIGHTS))
     if CONFIG not in found or not found.keys() & set(WEIGHTS):
-        at = pin(Reference(repository), (CONFIG,))
+        at = pin(Address(repository), (CONFIG,))
         names = [name for name in WEIGHTS if name in listing(at).sizes]
         if not names:
             raise ValueError(f"hf:{repository} has neither {' nor '.join(WEIGHTS)}.")

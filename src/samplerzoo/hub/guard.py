@@ -76,8 +76,8 @@ class Guard:
         content = headers.get("X-Linked-Etag") or headers.get("ETag")
         if content is not None and not _CONTENT.fullmatch(content.removeprefix("W/").strip('"')):
             raise HubError(
-                f"{_endpoint()} calls a file of {self._name} by a name that is no hash; it is not "
-                "fetched."
+                f"{_endpoint()} calls a file of {self._name} by a name that is not a hash; it is "
+                "not fetched."
             )
         size = headers.get("X-Linked-Size") or ("" if redirect else headers.get("Content-Length"))
         size = _number(size) if size else None

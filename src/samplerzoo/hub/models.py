@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import safetensors
-
 from ..core.model import DiffusionModel
+from ..files import read_header
 from ..formats import (
     UNCONDITIONAL,
     Checkpoint,
@@ -20,19 +19,19 @@ from ..formats import (
     recognise,
 )
 from ..schema import NAMES, read_front
-from .download import Listing, cached, cached_files, check, download, listing, pin, read_card
+from .addresses import PREFIX, Address, parse
 from .errors import explained
-from .reference import PREFIX, Reference, parse
+from .fetching import Listing, cached, cached_files, check, download, listing, pin, read_card
 
 Formats = Mapping[str, Format]
 # Of these, the first that a repository has is fetched to remember the commit of a branch.
 CONFIGS = ("config.json", "unet/config.json", "model_index.json", "README.md")
 
 
-def pin_model(reference: Reference) -> Reference:
+def pin_model(address: Address) -> Address:
     """Return the same at the commit that its branch or tag stands for; without network, the last
     that was seen."""
-    return pin(reference, CONFIGS)
+    return pin(address, CONFIGS)
 
 
 def load_model(
@@ -45,13 +44,13 @@ def load_model(
 
     Args:
         place: `hf:owner/name[@revision]`, or a path; None for a model without files.
-        formats: those that it may be of, by name.
-        condition: what a class-conditional model is asked for.
-        argument: what stood before the place in the model's name.
+        formats: The formats that it may be of, by name.
+        condition: What a class-conditional model is asked for.
+        argument: What stood before the place in the model's name.
 
     Raises:
-        ValueError: where there is no model, or one that is not supported.
-        ConnectionError: where the Hub is out of reach, or a file arrives damaged.
+        ValueError: There is no model, or one that is not supported.
+        ConnectionError: The Hub is out of reach, or a file arrives damaged.
     """
     name, checkpoint = find_model(place, formats, argument)
     return load_checkpoint(formats[name], checkpoint, condition)
@@ -65,11 +64,11 @@ def find_model(place: str | None, formats: Formats, argument: str = "") -> tuple
     """
     if place is None or not place.startswith(PREFIX):
         return _recognised(formats, _open(place, argument))
-    reference = pin_model(parse(place))
+    address = pin_model(parse(place))
     try:
-        return _recognised(formats, _in_cache(reference, argument))
+        return _recognised(formats, _in_cache(address, argument))
     except ValueError:
-        return _recognised(formats, _on_hub(listing(reference), argument))
+        return _recognised(formats, _on_hub(listing(address), argument))
 
 
 def _open(place: str | None, argument: str) -> Checkpoint:
@@ -97,30 +96,30 @@ def _on_hub(found: Listing, argument: str) -> Checkpoint:
     """What the Hub has of a commit; files are fetched when their paths are asked for."""
 
     def path(name: str) -> Path:
-        fetched = download(found.reference, name, found)
+        fetched = download(found.address, name, found)
         check(fetched)
         return fetched
 
-    return Checkpoint(str(found.reference), found.sizes, path, argument)
+    return Checkpoint(str(found.address), found.sizes, path, argument)
 
 
-def _in_cache(reference: Reference, argument: str) -> Checkpoint:
+def _in_cache(address: Address, argument: str) -> Checkpoint:
     """What the cache has of a commit; no request is made."""
-    files = cached_files(reference)
+    files = cached_files(address)
 
     def path(name: str) -> Path:
         check(files[name])
         return files[name]
 
     sizes = {name: file.stat().st_size for name, file in files.items()}
-    return Checkpoint(str(reference), sizes, path, argument)
+    return Checkpoint(str(address), sizes, path, argument)
 
 
 class _Place(NamedTuple):
     """A checkpoint, with what is told of it beside its files."""
 
     checkpoint: Checkpoint
-    reference: Reference | None
+    address: Address | None
     card: dict[str, str]
 
 
@@ -129,16 +128,16 @@ def describe(place: str | None, formats: Formats, argument: str = "") -> dict[st
 
     Args:
         place: `hf:owner/name[@revision]`, or a path; None for a model without files.
-        formats: those that it may be of, by name.
-        argument: what stood before the place in the model's name.
+        formats: The formats that it may be of, by name.
+        argument: What stood before the place in the model's name.
 
     Returns:
         Names with values, in the order in which they are shown. A model that is not supported is
         described as such, with a `reason`.
 
     Raises:
-        ValueError: where it cannot be looked into.
-        ConnectionError: where the Hub is out of reach.
+        ValueError: It cannot be looked into.
+        ConnectionError: The Hub is out of reach.
     """
     if place is None or not place.startswith(PREFIX):
         found = _local(place, argument)
@@ -147,7 +146,7 @@ def describe(place: str | None, formats: Formats, argument: str = "") -> dict[st
     checkpoint = found.checkpoint
     about = {
         "model": checkpoint.name,
-        "revision": found.reference and found.reference.revision,
+        "revision": found.address and found.address.revision,
         "licence": found.card.get("license"),
         "supported": False,
     }
@@ -174,12 +173,12 @@ def describe(place: str | None, formats: Formats, argument: str = "") -> dict[st
     return about | {"supported": True}
 
 
-def _remote(reference: Reference, argument: str) -> _Place:
+def _remote(address: Address, argument: str) -> _Place:
     try:
-        found = listing(reference)
-        return _Place(_on_hub(found, argument), found.reference, found.card)
+        found = listing(address)
+        return _Place(_on_hub(found, argument), found.address, found.card)
     except ConnectionError:
-        kept = pin_model(reference)
+        kept = pin_model(address)
         checkpoint = _in_cache(kept, argument)
         if not checkpoint.sizes:
             raise
@@ -199,14 +198,14 @@ def _count(place: _Place, name: str) -> int | None:
 
     if not name.endswith(".safetensors"):
         return None
-    if place.reference is None:
+    if place.address is None:
         return _count_local(place.checkpoint.path(name))
-    if file := cached(place.reference, [name]):
+    if file := cached(place.address, [name]):
         return _count_local(file[name])
     try:
-        with explained(place.reference):
+        with explained(place.address):
             header = HfApi().parse_safetensors_file_metadata(
-                place.reference.repository, name, revision=place.reference.revision
+                place.address.repository, name, revision=place.address.revision
             )
     except SafetensorsParsingError:
         return 0
@@ -215,7 +214,7 @@ def _count(place: _Place, name: str) -> int | None:
 
 def _count_local(path: Path) -> int | None:
     try:
-        with safetensors.safe_open(path, "numpy") as file:
-            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-    except safetensors.SafetensorError:
+        with path.open("rb") as file:
+            return sum(math.prod(place["shape"]) for place in read_header(file).places.values())
+    except ValueError:
         return 0

@@ -1,9 +1,9 @@
 """How near samples are to data: functions of two sets of features, and the registered metrics."""
 
-from .bootstrap import bootstrap as bootstrap
 from .builtin import fd as fd, kid as kid
 from .checks import LackingError as LackingError
-from .cmmd import cmmd as cmmd
+from .copies import memorisation as memorisation
+from .discrepancy import cmmd as cmmd
 from .frechet import (
     distance_of_moments as distance_of_moments,
     frechet_distance as frechet_distance,
@@ -21,11 +21,11 @@ from .kernel import (
     kernel_distance_with_error as kernel_distance_with_error,
     kid_subsets as kid_subsets,
 )
-from .memorisation import memorisation as memorisation
 from .metric import Metric as Metric
 from .moments import Moments as Moments, accumulate as accumulate, load_moments as load_moments
 from .neighbours import (
     density_coverage as density_coverage,
     precision_recall as precision_recall,
 )
+from .resampling import bootstrap as bootstrap
 from .sets import FeatureSet as FeatureSet, check_widths as check_widths

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import numpy as np
 
 from .checks import pieces
-from .cmmd import cmmd as _cmmd
+from .copies import compare, distances
+from .discrepancy import cmmd as _cmmd
 from .frechet import distance_of_moments, frechet_distance
 from .inception import inception_score as _inception_score
 from .kernel import kernel_distance_with_error, kid_subsets as _kid_subsets
-from .memorisation import compare, distances
 from .metric import Metric, Resampled
 from .moments import accumulate
 from .neighbours import density_coverage as _density_coverage, precision_recall as _precision_recall

@@ -19,7 +19,7 @@ class Interval:
     Attributes:
         value: The score or the mean.
         error: Its standard error; None where nothing is known of it, as of a single score.
-        half: Half of the interval's width; None likewise.
+        half: Half of the interval's width; None where the error is.
         count: How many independent scores it is the mean of.
     """
 

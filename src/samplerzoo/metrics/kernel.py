@@ -152,12 +152,13 @@ def _distance(xx: Sums, yy: Sums, xy: Sums) -> float:
 def _standard_error(xx: Sums, yy: Sums, xy: Sums) -> float:
     """The jackknife's standard error.
 
-    Let `g(x) = E k(x, X) - E k(x, Y)`, `f(y)` likewise, and `z = E k~^2` with `k~` the kernel
-    centred in both arguments. The variance of the distance is `4 var g / n + 4 var f / m` and, of
-    second order, `2 z_xx / n(n-1) + 2 z_yy / m(m-1) + 4 z_xy / nm`. The means over rows that
-    stand for `g` and `f` carry noise of their own, so that the sum below is, on average, the first
-    order and twice the second (with `n - 2` for `n - 1`). Without that noise it would be unbiased,
-    but small just where the distance came out small, and the interval would miss too often.
+    Let `g(x) = E k(x, X) - E k(x, Y)`, `f(y) = E k(y, Y) - E k(y, X)`, and `z = E k~^2` with `k~`
+    the kernel centred in both arguments. The variance of the distance is `4 var g / n + 4 var f /
+    m` and, of second order, `2 z_xx / n(n-1) + 2 z_yy / m(m-1) + 4 z_xy / nm`. The means over rows
+    that stand for `g` and `f` carry noise of their own, so that the sum below is, on average, the
+    first order and twice the second (with `n - 2` for `n - 1`). Without that noise it would be
+    unbiased, but small just where the distance came out small, and the interval would miss too
+    often.
     """
     n, m = len(xy.rows), len(xy.columns)
     g = np.var(xx.rows / (n - 2) - xy.rows / m, ddof=1)

@@ -82,7 +82,7 @@ def load_moments(path: Path) -> Moments:
     asymmetry = np.max(np.abs(covariance - covariance.T))
     if asymmetry > 1e-5 * spread or np.min(np.diagonal(covariance)) < -1e-5 * spread:
         raise ValueError(
-            f"The sigma of {path} is no covariance: it must be symmetric and its diagonal not "
+            f"The sigma of {path} is not a covariance: it must be symmetric and its diagonal not "
             "negative."
         )
     return Moments(mean, (covariance + covariance.T) / 2)

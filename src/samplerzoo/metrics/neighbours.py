@@ -3,7 +3,7 @@
 import numpy as np
 
 from .checks import LackingError
-from .nearest import inside, radii
+from .nearest_points import inside, radii
 from .sets import FeatureSet, Points, pair
 
 

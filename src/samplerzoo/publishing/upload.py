@@ -9,18 +9,18 @@ from itertools import chain, count, product
 from pathlib import Path
 from typing import Any
 
-from ..files import read_tensors, write, write_tensors
-from ..hub import Reference, parse
-from ..hub.download import listing
+from ..files import read_tensors, write, write_json, write_tensors
+from ..hub import Address, parse
 from ..hub.errors import explained
+from ..hub.fetching import listing
 from ..limits import FILE_BYTES
 from ..opening import read_file
-from ..runs.names import published as without_path, repository
+from ..runs.names import published_name as without_path, repository
 from ..runs.run import PICTURES
 from ..runs.setup import PARTS
 from ..runs.spec import Config
 from ..runs.store import load_config, load_result, load_sampler, resuming, save_config
-from .card import card
+from .model_card import card_text
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _WITH_PATHS = ("model", "data", "features", "report_features")  # the parts whose names may be paths
@@ -34,7 +34,7 @@ def push(run: Path, name: str, private: bool) -> str:
     """
     from huggingface_hub import HfApi, constants, get_token
 
-    reference = parse(name)
+    address = parse(name)
     if constants.HF_HUB_OFFLINE:
         raise ValueError("HF_HUB_OFFLINE is set; unset it to push.")
     if get_token() is None:
@@ -43,34 +43,34 @@ def push(run: Path, name: str, private: bool) -> str:
             "write."
         )
     with tempfile.TemporaryDirectory() as folder:
-        prepare(run, reference.repository, Path(folder))
-        _check_target(reference, private)
-        with explained(reference):
+        prepare(run, address.repository, Path(folder))
+        _check_target(address, private)
+        with explained(address):
             api = HfApi()
-            api.create_repo(reference.repository, private=private or None, exist_ok=True)
+            api.create_repo(address.repository, private=private or None, exist_ok=True)
             done = api.upload_folder(
-                repo_id=reference.repository,
+                repo_id=address.repository,
                 folder_path=folder,
                 commit_message="Sampler found by samplerzoo",
             )
-    return f"{constants.ENDPOINT}/{reference.repository}/tree/{done.oid}"
+    return f"{constants.ENDPOINT}/{address.repository}/tree/{done.oid}"
 
 
-def _check_target(reference: Reference, private: bool) -> None:
+def _check_target(address: Address, private: bool) -> None:
     """Refuse a repository that exists and is not for this sampler."""
     from huggingface_hub import HfApi
 
-    with explained(reference):
-        if not HfApi().repo_exists(reference.repository):
+    with explained(address):
+        if not HfApi().repo_exists(address.repository):
             return
-    found = listing(reference)
+    found = listing(address)
     if "sampler.safetensors" not in found.sizes and set(found.sizes) - {".gitattributes"}:
         raise ValueError(
-            f"{reference.repository} exists and holds something else; push to another name."
+            f"{address.repository} exists and holds something else; push to another name."
         )
     if private and not found.private:
         raise ValueError(
-            f"{reference.repository} exists and is public; make it private in its settings, or "
+            f"{address.repository} exists and is public; make it private in its settings, or "
             "push to another name."
         )
 
@@ -89,17 +89,17 @@ def prepare(run: Path, name: str, folder: Path) -> None:
     base_model = repository(config.model)
     base = listing(base_model).card if base_model else {}
     names = public_names(config)
-    public = published(config, names)
+    public = as_published(config, names)
     save_config(folder, public)
     _, about = load_sampler(run / "sampler.safetensors")
     tensors, metadata = read_tensors(run / "sampler.safetensors")
     about = json.dumps(renamed(about, names), sort_keys=True)
     write_tensors(folder / "sampler.safetensors", tensors, metadata | {"about": about})
     result = {**renamed(result, names), "run": name}
-    write(folder / "result.json", (json.dumps(result, indent=2) + "\n").encode())
+    write_json(folder / "result.json", result)
     for name_of_picture in PICTURES:
         write(folder / name_of_picture, _picture(run / name_of_picture))
-    write(folder / "README.md", card(name, public, result, base).encode())
+    write(folder / "README.md", card_text(name, public, result, base).encode())
     refuse_secrets(folder, config)
 
 
@@ -140,7 +140,7 @@ def _numbered(name: str, taken: Collection[str]) -> str:
     return next(other for other in chain([name], others) if other not in taken)
 
 
-def published(config: Config, names: Mapping[str, str]) -> Config:
+def as_published(config: Config, names: Mapping[str, str]) -> Config:
     """Return a configuration without the paths of this machine, under other names."""
     parts = {part: names[getattr(config, part)] for part in _WITH_PATHS}
     hashes = {names.get(key, key): value for key, value in config.hashes.items()}

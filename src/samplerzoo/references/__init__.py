@@ -1,7 +1,6 @@
 """The features of data sets: computed once, and kept on disk for later runs."""
 
 from .cache import (
-    Data as Data,
     Progress as Progress,
     cache_folder as cache_folder,
     cache_path as cache_path,

@@ -20,14 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ..data import Images
-from ..features import as_extractor, extract_batches
+from ..data import AbstractDataset, Images
+from ..features import Extractor, as_extractor, extract_batches
 from ..metrics import FeatureSet
-from .files import FORMAT, Kept, phrase, read_features, write_features
-from .given import Bank, Statistics
-from .hashing import CALLBACK, Extractor, fingerprint
+from ..wording import phrase
+from .files import FORMAT, Kept, read_features, write_features
+from .hashing import CALLBACK, fingerprint
 
-Data: TypeAlias = Images | Bank | Statistics
 Progress: TypeAlias = Callable[[int], object]
 _OLD = 86_400  # seconds after which an unfinished file is that of a process that was killed
 
@@ -46,8 +45,8 @@ def cache_folder() -> Path:
 def reference(
     name: str,
     phi: Extractor,
-    data: Data,
-    held_out: Data | None = None,
+    data: AbstractDataset,
+    held_out: AbstractDataset | None = None,
     progress: Progress | None = None,
 ) -> FeatureSet:
     """Return the features of a data set and their moments, from the cache where they are there.
@@ -68,13 +67,10 @@ def reference(
     Raises:
         ValueError: Features are not finite, or an image cannot be read.
     """
-    if isinstance(data, Images):
-        kept = _kept(name, phi, data, progress)
-        found = FeatureSet(kept.features, moments=kept.moments, head=as_extractor(phi).classifier())
-    else:
-        found = data.reference(name, phi)
+    compute = functools.partial(_computed, progress)
+    found = data.reference(name, phi, compute)
     if held_out is not None:
-        found.held_out = reference(name, phi, held_out, None, progress)
+        found.held_out = held_out.reference(name, phi, compute)
     return found
 
 
@@ -87,6 +83,11 @@ def cache_path(extractor: str, images: Images) -> Path | None:
         return None
     key = f"{FORMAT} {extractor} {images.digest} {jax.default_backend()}"
     return cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:40]}.safetensors"
+
+
+def _computed(progress: Progress | None, name: str, phi: Extractor, images: Images) -> FeatureSet:
+    kept = _kept(name, phi, images, progress)
+    return FeatureSet(kept.features, moments=kept.moments, head=as_extractor(phi).classifier())
 
 
 def _kept(name: str, phi: Extractor, images: Images, progress: Progress | None) -> Kept:
@@ -125,7 +126,7 @@ def _read(path: Path, extractor: str, images: Images) -> Kept | None:
     except OSError:
         return None
     except ValueError as error:
-        _warn(f"The kept features {path} are damaged ({phrase(error)}), so computed again.")
+        warn_once(f"The kept features {path} are damaged ({phrase(error)}), so computed again.")
         return None
 
 
@@ -143,14 +144,13 @@ def _new(path: Path | None) -> Iterator[IO[bytes]]:
             os.fsync(file.fileno())
         os.chmod(file.name, 0o644)
         os.replace(file.name, path)
-    except BaseException as error:
-        Path(file.name).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise ValueError(
-                f"{path.parent} cannot be written: {phrase(error)}. Make room, or set "
-                "SAMPLERZOO_CACHE to another folder."
-            ) from error
-        raise
+    except OSError as error:
+        raise ValueError(
+            f"{path.parent} cannot be written: {phrase(error)}. Make room, or set "
+            "SAMPLERZOO_CACHE to another folder."
+        ) from error
+    finally:
+        Path(file.name).unlink(missing_ok=True)  # there is none where it has its name
 
 
 def _unfinished(folder: Path) -> Any:
@@ -163,7 +163,7 @@ def _unfinished(folder: Path) -> Any:
                     left.unlink()
         return tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".tmp", delete=False)
     except OSError as error:
-        _warn(
+        warn_once(
             f"Features of data are not kept, because {folder} cannot be written "
             f"({phrase(error)}); SAMPLERZOO_CACHE names another folder."
         )
@@ -171,6 +171,6 @@ def _unfinished(folder: Path) -> Any:
 
 
 @functools.cache
-def _warn(message: str) -> None:
+def warn_once(message: str) -> None:
     """Say something once, on stderr unless the program's logging says otherwise."""
     logging.getLogger("samplerzoo").warning("Warning: %s", message)

@@ -5,7 +5,7 @@ with zeros in that place.
 """
 
 import hashlib
-import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +14,14 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from ..files import DTYPES, header_bytes, read_header
 from ..metrics import Moments, accumulate
+from ..schema import check, record, text
+from ..wording import phrase
 
 FORMAT = "samplerzoo.reference/1"
 MOMENTS = 4096  # features up to which their covariance is kept
-_TYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
-_SAID = {"features", "extractor", "data", "sha256"}  # in the metadata
+_SAID = record(dict.fromkeys(("features", "extractor", "data", "sha256"), text()))  # metadata
 _UNKNOWN = "0" * 64
 _BLOCK = 2**22
 
@@ -63,11 +65,15 @@ def write_features(
 
 def read_features(file: IO[bytes]) -> Kept:
     """What a file of features holds, after its checksum; ValueError where it is damaged."""
-    places, metadata, start = _read_header(file)
-    if _checksum(file, said := _check(metadata)["sha256"]) != said:
+    places, metadata, start = read_header(file)
+    _check(metadata)
+    if _checksum(file, metadata["sha256"]) != metadata["sha256"]:
         raise ValueError("its checksum is not that of its content")
-    arrays = {name: _map(file, start, place) for name, place in places.items()}
-    features = arrays["features"]
+    try:
+        arrays = {name: _map(file, start, place) for name, place in places.items()}
+        features = arrays["features"]
+    except (KeyError, ValueError, OverflowError) as error:
+        raise ValueError("its header does not fit its numbers") from error
     if not {"mean", "covariance"} <= {*arrays}:
         return Kept(features, None, metadata)
     return Kept(features, Moments(*(np.array(arrays[n]) for n in ("mean", "covariance"))), metadata)
@@ -76,7 +82,9 @@ def read_features(file: IO[bytes]) -> Kept:
 def read_metadata(path: Path) -> dict[str, str]:
     """What a file says of its features; nothing else of it is read."""
     with path.open("rb") as file:
-        return _check(_read_header(file)[1])
+        metadata = read_header(file).metadata
+    _check(metadata)
+    return metadata
 
 
 @contextmanager
@@ -88,49 +96,25 @@ def damage(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} is not a whole file of features: {phrase(error)}.") from error
 
 
-def phrase(error: Exception) -> str:
-    """An exception's message to put inside a sentence."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
-
-
 def _header(shapes: Mapping[str, tuple[int, ...]], metadata: Mapping[str, str]) -> bytes:
-    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    places: dict[str, dict[str, Any]] = {}
     end = 0
     for name, shape in shapes.items():
         kind = "F32" if name == "features" else "F64"
-        first, end = end, end + _TYPES[kind].itemsize * int(np.prod(shape, dtype=object))
-        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [first, end]}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
+        first, end = end, end + DTYPES[kind].itemsize * math.prod(shape)
+        places[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [first, end]}
+    return header_bytes(places, metadata)
 
 
-def _read_header(file: IO[bytes]) -> tuple[dict[str, Any], dict[str, str], int]:
-    """The places of the arrays, the metadata, and where the numbers start."""
-    file.seek(0)
-    size = int.from_bytes(file.read(8), "little")
-    try:
-        places = json.loads(file.read(min(size, _BLOCK)))
-        metadata = places.pop("__metadata__")
-        assert all(isinstance(value, str) for value in metadata.values())
-    except (ValueError, AttributeError, KeyError, AssertionError, RecursionError) as error:
-        raise ValueError("it has no header that can be read") from error
-    return places, metadata, 8 + size
-
-
-def _check(metadata: dict[str, str]) -> dict[str, str]:
-    if metadata.get("format") != FORMAT or _SAID - {*metadata}:
+def _check(metadata: Mapping[str, str]) -> None:
+    if metadata.get("format") != FORMAT:
         raise ValueError(f"its format is {metadata.get('format')!r}, not {FORMAT!r}")
-    return metadata
+    check(metadata, _SAID, "its header's metadata")
 
 
-def _map(file: IO[bytes], start: int, place: Any) -> np.ndarray:
-    try:
-        first, _ = place["data_offsets"]
-        dtype, shape = _TYPES[place["dtype"]], tuple(place["shape"])
-        return np.memmap(file, dtype, "r", start + first, shape)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError("its header does not fit its numbers") from error
+def _map(file: IO[bytes], start: int, place: Mapping[str, Any]) -> np.ndarray:
+    dtype, shape = DTYPES[place["dtype"]], tuple(place["shape"])
+    return np.memmap(file, dtype, "r", start + place["data_offsets"][0], shape)
 
 
 def _checksum(file: IO[bytes], said: str) -> str:

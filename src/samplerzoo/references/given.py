@@ -4,16 +4,18 @@ import hashlib
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from ..features import as_extractor
+from ..data import AbstractDataset
+from ..features import Extractor, as_extractor
 from ..metrics import FeatureSet, load_moments
 from .files import damage, read_features, read_metadata
-from .hashing import Extractor, weights
+from .hashing import weights_digest
 
 SUFFIX = ".safetensors"
 
 
-class Bank:
+class Bank(AbstractDataset):
     """Stand for a data set by files of its features, such as the cache keeps.
 
     There is one file for each extractor.
@@ -36,7 +38,7 @@ class Bank:
         if len(digests) != 1:
             names = ", ".join(map(str, self._paths.values())) or "none"
             raise ValueError(f"One data set's features are needed, not {len(digests)}'s ({names}).")
-        self.digest = digests.pop()
+        self._digest: str = digests.pop()
 
     @classmethod
     def at(cls, path: Path) -> "Bank":
@@ -53,12 +55,23 @@ class Bank:
         """
         return cls(sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path])
 
-    def reference(self, name: str, phi: Extractor) -> FeatureSet:
+    @property
+    def digest(self) -> str:
+        """Return the hash of the images that the features are of."""
+        return self._digest
+
+    @property
+    def images(self) -> None:
+        """Return None: there are no images."""
+        return None
+
+    def reference(self, name: str, phi: Extractor, compute: Any = None) -> FeatureSet:
         """Return the features of one extractor.
 
         Args:
             name: The extractor's name.
             phi: The extractor, whose weights must be those that made the features.
+            compute: Computes the features of images, of which there are none here.
 
         Returns:
             The features, as a memory map.
@@ -74,12 +87,12 @@ class Bank:
         path = self._paths[name]
         with damage(path), path.open("rb") as file:
             kept = read_features(file)
-        if kept.metadata["extractor"].partition(".")[0] != weights(phi):
+        if kept.metadata["extractor"].partition(".")[0] != weights_digest(phi):
             raise ValueError(f"{path} was made by an extractor {name!r} with other weights.")
         return FeatureSet(kept.features, moments=kept.moments, head=as_extractor(phi).classifier())
 
 
-class Statistics:
+class Statistics(AbstractDataset):
     """Stand for one data set by the mean and the covariance of its features, from an .npz file.
 
     The file holds `mu` and `sigma`, as pytorch-fid and torch-fidelity write them. It does not say
@@ -94,14 +107,25 @@ class Statistics:
 
     def __init__(self, path: Path):
         self._moments = load_moments(path)
-        self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        self._digest = hashlib.sha256(path.read_bytes()).hexdigest()
 
-    def reference(self, name: str, phi: Extractor) -> FeatureSet:
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of the file."""
+        return self._digest
+
+    @property
+    def images(self) -> None:
+        """Return None: there are no images."""
+        return None
+
+    def reference(self, name: str, phi: Extractor, compute: Any = None) -> FeatureSet:
         """Return the moments alone, whatever the extractor.
 
         Args:
             name: The extractor's name, which is not looked at.
             phi: The extractor, which is not looked at.
+            compute: Computes the features of images, of which there are none here.
 
         Returns:
             A set of moments without features.

@@ -1,19 +1,18 @@
 """What tells one feature extractor from another: its weights and the program it is."""
 
 import hashlib
-from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
-Extractor = Callable[[Array], Array]
+from ..features import Extractor
+
 CALLBACK = "callback"
 
 
-def weights(phi: Extractor) -> str:
+def weights_digest(phi: Extractor) -> str:
     """The SHA-256 of an extractor's arrays in their order, cut to 32 digits."""
     total = hashlib.sha256()
     for leaf in jax.tree.leaves(eqx.filter(phi, eqx.is_array)):
@@ -37,7 +36,7 @@ def fingerprint(phi: Extractor, shape: tuple[int, ...]) -> str:
 
     lowered = jax.jit(run).lower(arrays, jax.ShapeDtypeStruct(shape, jnp.float32)).as_text()
     program = hashlib.sha256(lowered.encode()).hexdigest()[:32]
-    return f"{weights(phi)}.{CALLBACK if CALLBACK in lowered else program}@{jax.__version__}"
+    return f"{weights_digest(phi)}.{CALLBACK if CALLBACK in lowered else program}@{jax.__version__}"
 
 
 def same(then: str, now: str) -> bool:

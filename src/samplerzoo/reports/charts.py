@@ -1,4 +1,4 @@
-"""The charts of a report: scores, searches, departures, times, and samples that are no images."""
+"""The charts of a report: scores, searches, departures, times, and samples that are not images."""
 
 import itertools
 import math
@@ -314,7 +314,7 @@ def times_chart(
 
 
 def points_chart(drawn: Drawn, data: Values | None, limits: Limits, name: str) -> Markup:
-    """Draw a sampler's samples, which are no images, as points over the data's."""
+    """Draw a sampler's samples, which are not images, as points over the data's."""
     chart = Chart(WIDTH, HEIGHT, (LEFT, RIGHT, TOP, BOTTOM))
     chart.axes.set(xlim=limits[:, 0], ylim=limits[:, 1])
     chart.axes.set_xlabel("first number of a sample", color=PALETTE["soft"])

@@ -53,7 +53,9 @@ def recorded(name: str, result: Mapping[str, Any]) -> tuple[float, dict[str, int
         cost = {str(key): int(value) for key, value in result.get("cost", {}).items()}
         return float(result.get("search_seconds", math.nan)), cost
     except (AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"The result of {name} is damaged: its cost is no numbers.") from error
+        raise ValueError(
+            f"The result of {name} is damaged: its cost does not hold numbers."
+        ) from error
 
 
 def check_alike(configs: Mapping[str, Config]) -> None:
@@ -151,7 +153,7 @@ def evaluation_rows(
 
 
 def _is_other(row: Row, kinds: Mapping[str, str]) -> bool:
-    """Whether a scored sampler is no run's; of old folders, its name tells."""
+    """Whether a scored sampler is not a run's; of old folders, its name tells."""
     stride = row.sampler.partition(":")[0].rpartition("-")[2]
     kind = kinds.get(row.key, FAMILY if stride in STRIDES else RUN)
     return kind != RUN

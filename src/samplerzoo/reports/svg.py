@@ -100,7 +100,7 @@ class Chart:
 
 
 @contextmanager
-def drawing() -> Iterator[None]:
+def draw_plainly() -> Iterator[None]:
     """Draw charts in here: their style is matplotlib's own, not that of its user."""
     with matplotlib.style.context(["default", _RC]):
         yield

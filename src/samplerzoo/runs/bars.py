@@ -12,7 +12,7 @@ _LINE = (
 
 
 class _Lines:
-    """A stream that is no terminal: each state of a bar is a line of its own."""
+    """A stream that is not a terminal: each state of a bar is a line of its own."""
 
     def __init__(self, stream: Any):
         self._stream = stream
@@ -35,7 +35,7 @@ def note(text: str) -> None:
 def progress_bar(
     work: Iterable | int, label: str, shown: bool, done: int = 0, brief: bool = False
 ) -> tqdm:
-    """Make a progress bar on stderr; where that is no terminal, a line now and then.
+    """Make a progress bar on stderr; where that is not a terminal, a line now and then.
 
     Args:
         work: What is gone through, or the number of steps, each told to the bar.

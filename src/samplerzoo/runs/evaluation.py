@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..files import write
+from ..files import write, write_json
 from ..opening import read_file
 from ..references import same
 from ..schema import ANYTHING, NAMES, TEXT, mapping, parse_json, read_json, record, row as a_row
@@ -90,7 +90,7 @@ class Evaluation:
             "rows": [row.record for row in self.rows.values()],
         }
         assert self.folder is not None
-        write(self.folder / ABOUT, (json.dumps(content, indent=2) + "\n").encode())
+        write_json(self.folder / ABOUT, content)
 
 
 def is_evaluation(folder: Path) -> bool:

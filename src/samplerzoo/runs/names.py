@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tomli_w
 
-from ..hub import Reference, parse as parse_reference
+from ..hub import Address, parse as parse_address
 from ..registry import GROUPS, RegistryError, entries, entry, load, resolve as resolve_registered
 from ..wording import printable, shown
 from .errors import UntrustedNameError
@@ -232,19 +232,19 @@ def pinned(group: str, text: str) -> str:
         return name.at(str(Path(name.place).absolute()))
     from ..hub.models import pin_model
 
-    return name.at(str(pin_model(parse_reference(name.place))))
+    return name.at(str(pin_model(parse_address(name.place))))
 
 
-def repository(model: str) -> Reference | None:
+def repository(model: str) -> Address | None:
     """Return where on the Hub the files of a model lie, by its name; None where they do not."""
     try:
         name = parse("models", model)
     except ValueError:
         return None
-    return parse_reference(str(name.place)) if name.on_hub else None
+    return parse_address(str(name.place)) if name.on_hub else None
 
 
-def published(group: str, text: str) -> str:
+def published_name(group: str, text: str) -> str:
     """Return a name without the path of this machine in it: the last part of the path stays."""
     short = _without_folders(text)
     return f"./{short}" if short != text and short in entries(group) else short

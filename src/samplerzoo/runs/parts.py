@@ -1,7 +1,6 @@
 """The parts of a run from their names, or checked as they are given: model, family, data, ..."""
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -10,20 +9,25 @@ from typing import Any, TypeAlias
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import ArrayLike, Float
 
 from ..backbones import Rounded
 from ..core.families import AbstractFamily
 from ..core.kernels import AbstractKernel
 from ..core.model import DiffusionModel
-from ..data import Images, Range, Shape, read
-from ..features import AbstractExtractor, as_extractor, check_extractor, load_cifar_resnet
+from ..data import AbstractDataset, Images, Range, Shape, read
+from ..features import (
+    AbstractExtractor,
+    Extractor,
+    as_extractor,
+    check_extractor,
+    load_cifar_resnet,
+)
 from ..files import digest
 from ..formats import Condition, Format
 from ..metrics import FeatureSet, Metric
 from ..references import (
     Bank,
-    Data,
     Statistics,
     cache_path,
     fingerprint,
@@ -48,9 +52,8 @@ from .names import (
 )
 from .spec import fits, type_name
 
-Extractor: TypeAlias = Callable[[Array], Array]
 Extractors: TypeAlias = Mapping[str, Extractor]
-GivenData: TypeAlias = str | Path | Data | ArrayLike | Callable[[], Any]
+GivenData: TypeAlias = str | Path | AbstractDataset | ArrayLike | Callable[[], Any]
 
 
 def load_model(
@@ -107,7 +110,7 @@ def _named_model(text: str, label: int | None, guidance: float | None, allow_cod
 
 
 def _formats(name: Name) -> dict[str, Format]:
-    """The formats that the model of a name may be of; none for what is no checkpoint."""
+    """The formats that the model of a name may be of; none for what is not a checkpoint."""
     if name.scheme in (HUB, PATH):
         return load_formats()
     known = name.scheme in entries("formats")
@@ -348,7 +351,7 @@ def load_data(
     crop: bool = False,
     *,
     allow_code: bool = True,
-) -> Data:
+) -> AbstractDataset:
     """Load data, or check what is given.
 
     Args:
@@ -398,40 +401,42 @@ def _data_of(
     clip: Range,
     split: str | None,
     crop: bool,
-) -> Data:
+) -> AbstractDataset:
     """Data that an object is or makes; messages call it `what`, and its images `source`'s."""
     if split or crop:
         raise ValueError(f"{what} are no files, so there is no --split or --crop of it.")
     found = call(given, what)
-    if isinstance(found, Bank | Statistics):
-        return found
-    if not isinstance(found, Images):
+    if not isinstance(found, AbstractDataset):
         try:
             return Images.of(np.asarray(found), clip, source, shape)
         except TypeError as error:
             raise ValueError(f"{what} are not an array of numbers: {error}.") from error
-    if found.shape != shape:
+    images = found.images
+    if images is not None and images.shape != shape:
         raise ValueError(
-            f"The data of {source} have shape {found.shape} where the model makes {shape}."
+            f"The data of {source} have shape {images.shape} where the model makes {shape}."
         )
     return found
 
 
 def load_references(
-    features: Extractors, data: Data, held_out: Data | None = None, progress: bool = False
+    features: Extractors,
+    data: AbstractDataset,
+    held_out: AbstractDataset | None = None,
+    progress: bool = False,
 ) -> dict[str, FeatureSet]:
     """Compute the features of the data, or find them in the cache, by each extractor's name.
 
     Args:
         features: The extractors.
         data: The data.
-        held_out: Data that the model was not trained on.
+        held_out: AbstractDataset that the model was not trained on.
         progress: Whether a bar is shown on stderr.
 
     Raises:
         ValueError: Features are not finite, or an image cannot be read.
     """
-    total = sum(len(images) for images in (data, held_out) if isinstance(images, Images))
+    total = sum(len(given.images or ()) for given in (data, held_out) if given is not None)
     found = {}
     for name, phi in features.items():
         with progress_bar(total, f"features {name}", progress, brief=True) as bar:
@@ -439,7 +444,7 @@ def load_references(
     return found
 
 
-def kept(data: Data, features: Extractors, progress: bool) -> list[dict[str, Any]]:
+def kept(data: AbstractDataset, features: Extractors, progress: bool) -> list[dict[str, Any]]:
     """Tell where the features of a data set are kept, which are computed now if they were not.
 
     Args:
@@ -454,18 +459,19 @@ def kept(data: Data, features: Extractors, progress: bool) -> list[dict[str, Any
     Raises:
         ValueError: There are no images to compute them from.
     """
-    if not isinstance(data, Images):
+    images = data.images
+    if images is None:
         raise ValueError("These data are features already; give the images.")
     rows = []
     for name, found in load_references(features, data, progress=progress).items():
-        extractor = fingerprint(features[name], data.shape)
-        path = cache_path(extractor, data)
-        row = {"features": name, "n": len(data), "d": found.width, "path": path and str(path)}
+        extractor = fingerprint(features[name], images.shape)
+        path = cache_path(extractor, images)
+        row = {"features": name, "n": len(images), "d": found.width, "path": path and str(path)}
         rows.append({**row, "data": data.digest, "extractor": extractor})
     return rows
 
 
-def random_images(data: Data, number: int) -> Float[np.ndarray, "n ..."] | None:
+def random_images(data: AbstractDataset, number: int) -> Float[np.ndarray, "n ..."] | None:
     """Choose images of a data set at random, the same ones every time.
 
     Args:
@@ -475,14 +481,15 @@ def random_images(data: Data, number: int) -> Float[np.ndarray, "n ..."] | None:
     Returns:
         The images; None where the data have none.
     """
-    if not isinstance(data, Images):
+    images = data.images
+    if images is None:
         return None
-    chosen = np.random.default_rng(0).permutation(len(data))[:number]
-    return np.concatenate([data[int(index) : int(index) + 1] for index in chosen])
+    chosen = np.random.default_rng(0).permutation(len(images))[:number]
+    return np.concatenate([images[int(index) : int(index) + 1] for index in chosen])
 
 
 def hashes(
-    model: DiffusionModel, data: Data, features: Extractors, name: str | None = None
+    model: DiffusionModel, data: AbstractDataset, features: Extractors, name: str | None = None
 ) -> dict[str, str]:
     """Compute the hashes of a model and of data, and the extractors' fingerprints.
 
@@ -497,21 +504,26 @@ def hashes(
     return {"model": of_model, "data": data.digest, **found}
 
 
+def declared(cls: type) -> dict[str, Any]:
+    """Return the options that a class declares: its constructor's annotated arguments, by name."""
+    kinds = cls.__init__.__annotations__
+    return {name: kind for name, kind in kinds.items() if name != "return"}
+
+
 def construct(cls: type, what: str, fixed: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
     """Make `cls(**fixed, **options)`.
 
     Raises:
         ValueError: It does not take these options, or cannot be made.
     """
-    parameters = inspect.signature(cls).parameters.items()
-    allowed = {name: parameter for name, parameter in parameters if name not in fixed}
+    allowed = {name: kind for name, kind in declared(cls).items() if name not in fixed}
     for key, value in options.items():
         if key not in allowed:
             raise ValueError(
                 f"{what} has no option {key!r}; it takes {', '.join(allowed) or 'none'}."
             )
-        if not fits(value, allowed[key].annotation):
-            kind = type_name(allowed[key].annotation)
+        if not fits(value, allowed[key]):
+            kind = type_name(allowed[key])
             raise ValueError(f"{what} was given {key} = {value!r}; it must be of type {kind}.")
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
     try:

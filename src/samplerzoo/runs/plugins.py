@@ -112,7 +112,7 @@ def _status(process: subprocess.Popen[bytes]) -> str:
     try:
         code = process.wait(timeout=1)
     except subprocess.TimeoutExpired:
-        return "which goes on without an answer"
+        return "which runs without an answer"
     return f"signal {-code}" if code < 0 else f"exit status {code}"
 
 

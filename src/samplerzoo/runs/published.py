@@ -4,8 +4,8 @@ import dataclasses
 from pathlib import Path
 
 from ..files import write
-from ..hub.download import cached, check, download, folder_of, listing, pin
-from ..hub.reference import Reference, parse
+from ..hub.addresses import Address, parse
+from ..hub.fetching import cached, check, download, folder_of, listing, pin
 from .spec import Config
 from .store import load_config, save_config
 
@@ -13,17 +13,17 @@ FILES = ("config.toml", "sampler.safetensors", "result.json", "samples.png", "cu
 _NEEDED = FILES[:2]
 
 
-def fetch_run(reference: Reference) -> Path:
+def fetch_run(address: Address) -> Path:
     """The folder of the cache with a published run; no request for a commit that is there."""
-    reference = pin(reference, FILES)
-    found = cached(reference, FILES)
+    address = pin(address, FILES)
+    found = cached(address, FILES)
     if not set(_NEEDED) <= set(found):
-        sizes = listing(reference).sizes
+        sizes = listing(address).sizes
         if lacking := [name for name in _NEEDED if name not in sizes]:
             raise ValueError(
-                f"{reference.repository} holds no sampler: there is no {lacking[0]} in it."
+                f"{address.repository} holds no sampler: there is no {lacking[0]} in it."
             )
-        found = {name: download(reference, name) for name in FILES if name in sizes}
+        found = {name: download(address, name) for name in FILES if name in sizes}
     check(found["sampler.safetensors"])
     return folder_of(found)
 
@@ -49,11 +49,11 @@ def pull(name: str, out: Path | None = None, allow_code: bool = False) -> Path:
         ValueError: There is no such run, or the folder is taken.
         ConnectionError: The Hub is out of reach.
     """
-    reference = parse(name)
-    out = out or Path("runs") / reference.repository.partition("/")[2]
+    address = parse(name)
+    out = out or Path("runs") / address.repository.partition("/")[2]
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ValueError(f"{out} exists and is not an empty folder; give another --out.")
-    fetched = fetch_run(reference)
+    fetched = fetch_run(address)
     config = dataclasses.replace(fetch_config(fetched), allow_code=allow_code)
     out.mkdir(parents=True, exist_ok=True)
     for name in FILES:

@@ -13,11 +13,14 @@ import time
 from typing import Any, NamedTuple
 
 from ..limits import JOIN_SECONDS
+from ..schema import TEXT, Rule, or_null, parse_json, record, whole
 from ..wording import phrase, printable
 from .errors import RunError
 
 _GREETING = b"samplerzoo/join/1 "
 _LONGEST = 1000  # bytes of a line
+_TOLD = record({"process_id": whole(0, 2**31), "processes": whole(0, 2**31)})
+_ANSWER = record({"error": or_null(TEXT)})
 _PAUSE = 0.2  # seconds between two attempts
 
 
@@ -162,9 +165,8 @@ def _receive(server: socket.socket, guests: _Guests) -> None:
 def _hear(link: socket.socket, guests: _Guests) -> None:
     link.settimeout(5)
     try:
-        told = _read(link)
-        assert all(type(told[key]) is int for key in ("process_id", "processes"))
-    except (OSError, ValueError, KeyError, TypeError, AssertionError):
+        told = _read(link, _TOLD)
+    except (OSError, ValueError):
         link.close()  # of somebody else
         return
     guests.add(link, told)
@@ -177,14 +179,13 @@ def _come(place: Place, processes: int, process_id: int, until: float) -> None:
         told = {"process_id": process_id, "processes": processes}
         try:
             link.sendall(_GREETING + json.dumps(told).encode() + b"\n")
-            answer = _read(link)
-            error = answer["error"]
+            error = _read(link, _ANSWER)["error"]
         except TimeoutError as silence:
             raise JoinError(
                 f"What listens at {place} does not answer as process 0 of this command does; look "
                 "whether the port is another program's."
             ) from silence
-        except (OSError, ValueError, KeyError, TypeError) as other:
+        except (OSError, ValueError) as other:
             raise JoinError(
                 f"What listens at {place} is not process 0 of this command, or it ended; look at "
                 "its messages, and whether the port is another program's."
@@ -228,12 +229,12 @@ def _no_place(place: Place, error: OSError) -> str:
     return f"Process 0 cannot listen at {place}: {phrase(error)}."
 
 
-def _read(link: socket.socket) -> Any:
-    """A line of ours. Raises ValueError for anything else."""
+def _read(link: socket.socket, rule: Rule) -> Any:
+    """A line of ours that keeps a rule. Raises ValueError for anything else."""
     data = b""
     while not data.endswith(b"\n"):
         part = link.recv(_LONGEST)
         data += part
         if not part or len(data) > _LONGEST or not data.startswith(_GREETING[: len(data)]):
             raise ValueError("it is not ours")
-    return json.loads(data.removeprefix(_GREETING))
+    return parse_json(data.removeprefix(_GREETING), rule, "the line")

@@ -31,13 +31,14 @@ from ..core.optimise import (
     skipped,
     start,
 )
+from ..features import Extractor
 from ..files import digest, write
 from ..wording import phrase, printable, sentence, shown
 from .bars import note, progress_bar
 from .errors import RunError
 from .interruptions import stop_if_asked
 from .names import label_of
-from .parts import Extractor, GivenData
+from .parts import GivenData
 from .pictures import draw_curve, draw_strips
 from .processes import Crew
 from .rows import Row

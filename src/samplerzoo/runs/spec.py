@@ -5,7 +5,6 @@ Nothing here imports JAX, so that the command line can show the defaults at once
 
 import dataclasses
 import importlib.metadata
-import inspect
 import platform
 import types
 import typing
@@ -74,8 +73,6 @@ def fits(value: Any, kind: Any) -> bool:
 
     An annotation that is not a type accepts everything.
     """
-    if kind is inspect.Parameter.empty:
-        return True
     origin, members = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return any(fits(value, member) for member in members)

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from ..core.families import AbstractFamily
 from ..core.optimise import SearchState
 from ..core.table import StepTable
-from ..files import from_tensors, read_tensors, to_tensors, write, write_tensors
+from ..files import from_tensors, read_tensors, to_tensors, write, write_json, write_tensors
 from ..limits import STEPS
 from ..opening import read_file
 from ..schema import (
@@ -428,7 +428,7 @@ def cut_log(folder: Path, step: int) -> list[dict]:
 
 def save_result(folder: Path, result: dict) -> None:
     """Write result.json, the last file of a run."""
-    write(folder / "result.json", (json.dumps(result, indent=2) + "\n").encode())
+    write_json(folder / "result.json", result)
 
 
 def load_result(folder: Path) -> dict | None:

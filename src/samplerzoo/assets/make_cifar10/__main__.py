@@ -82,9 +82,16 @@ def train_classifier(place: Place, data: Data, test: Data | None, name: str, epo
         place.note(name, figures)
 
     train(
-        task, state, data, keys[1], name=name, chunk=place.chunk, pause=pause,
-        spent=spent, steps=steps,
-    )  # fmt: skip
+        task,
+        state,
+        data,
+        keys[1],
+        name=name,
+        chunk=place.chunk,
+        pause=pause,
+        spent=spent,
+        steps=steps,
+    )
 
 
 def _recover(place: Place, task: Task, name: str, known: dict) -> State:
@@ -98,7 +105,7 @@ def _recover(place: Place, task: Task, name: str, known: dict) -> State:
 def train_denoiser(
     place: Place, data: Data, test: Data | None, name: str, batch: int, seconds: float
 ) -> None:
-    """Train the denoiser for a while, going on from a checkpoint, and write it now and then."""
+    """Train the denoiser for a while, continuing from a checkpoint, and write it now and then."""
     keys = jax.random.split(jax.random.key(SEED + 1))
     recipe = f"denoiser, network {name}, batch {batch}, seed {SEED + 1}"
     task = denoiser.task(batch, place.dtype)
@@ -116,7 +123,7 @@ def train_denoiser(
         state.average.save(place.denoiser)
         write(place.out / "samples.png", draw_grid(np.asarray(denoiser.draw(state.average, GRID))))
         figures = {**progress._asdict(), "network": name, "batch": batch}
-        model = denoiser.model(state.average)
+        model = denoiser.make_model(state.average)
         figures["parameters"] = _size(state.average)
         for part, some in {"train": data, "test": test}.items():
             if some is not None:
@@ -124,9 +131,16 @@ def train_denoiser(
         place.note("denoiser", figures)
 
     train(
-        task, state, data, keys[1], name="denoiser", chunk=place.chunk, pause=pause,
-        spent=spent, seconds=seconds,
-    )  # fmt: skip
+        task,
+        state,
+        data,
+        keys[1],
+        name="denoiser",
+        chunk=place.chunk,
+        pause=pause,
+        spent=spent,
+        seconds=seconds,
+    )
 
 
 _PATH = click.Path(path_type=Path, exists=True)
@@ -136,14 +150,30 @@ _PATH = click.Path(path_type=Path, exists=True)
 @click.option("--data", type=_PATH, required=True, help="Training images, one folder a class.")
 @click.option("--test", type=_PATH, help="Test images, for figures only.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Where all is written.")
-@click.option("--minutes", type=click.FloatRange(0), default=25, show_default=True,
-              help="How long the denoiser is trained, compilation included.")  # fmt: skip
-@click.option("--epochs", type=click.FloatRange(0, min_open=True), default=16, show_default=True,
-              help="How long each classifier is trained.")  # fmt: skip
-@click.option("--network", type=click.Choice(list(denoiser.NETWORKS)), default="folded",
-              show_default=True, help="The denoiser's size.")  # fmt: skip
-@click.option("--batch", type=click.IntRange(1), default=64, show_default=True,
-              help="The denoiser's batch.")  # fmt: skip
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0),
+    default=25,
+    show_default=True,
+    help="How long the denoiser is trained, compilation included.",
+)
+@click.option(
+    "--epochs",
+    type=click.FloatRange(0, min_open=True),
+    default=16,
+    show_default=True,
+    help="How long each classifier is trained.",
+)
+@click.option(
+    "--network",
+    type=click.Choice(list(denoiser.NETWORKS)),
+    default="folded",
+    show_default=True,
+    help="The denoiser's size.",
+)
+@click.option(
+    "--batch", type=click.IntRange(1), default=64, show_default=True, help="The denoiser's batch."
+)
 @click.option("--only", type=click.Choice(["classifiers", "denoiser"]), help="Train these alone.")
 @click.option("--measure", "measuring", is_flag=True, help="Time all sizes; train nothing.")
 def main(
@@ -157,7 +187,7 @@ def main(
     only: str | None,
     measuring: bool,
 ):
-    """Train CIFAR-10's classifiers and denoiser, or go on with them."""
+    """Train CIFAR-10's classifiers and denoiser, or continue them."""
     try:
         images = labelled(data)
         place = Place(out)

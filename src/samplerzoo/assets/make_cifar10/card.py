@@ -52,11 +52,20 @@ def write_card(folder: Path) -> None:
     text = _TEXT.format(
         rows="\n".join(rows),
         test="Test images were used for the figures below alone." if tested else "",
-        deviation=denoiser.DEVIATION, centre=denoiser.CENTRE, spread=denoiser.SPREAD,
-        uniform=denoiser.UNIFORM, peak=denoiser.PEAK, warm=denoiser.WARM, hold=denoiser.HOLD,
-        decay=classifier.DECAY, rate=classifier.PEAK, kept=classifier.ROWS,
-        batch=classifier.BATCH, smoothing=classifier.SMOOTHING, margin=classifier.MARGIN,
-    )  # fmt: skip
+        deviation=denoiser.DEVIATION,
+        centre=denoiser.CENTRE,
+        spread=denoiser.SPREAD,
+        uniform=denoiser.UNIFORM,
+        peak=denoiser.PEAK,
+        warm=denoiser.WARM,
+        hold=denoiser.HOLD,
+        decay=classifier.DECAY,
+        rate=classifier.PEAK,
+        kept=classifier.ROWS,
+        batch=classifier.BATCH,
+        smoothing=classifier.SMOOTHING,
+        margin=classifier.MARGIN,
+    )
     write(folder / "MODEL_CARD.md", text.encode())
 
 

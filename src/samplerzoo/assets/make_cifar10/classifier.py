@@ -18,7 +18,7 @@ from ...data import Images
 from ...features import extract_batches
 from ...features.plain import PlainClassifier
 from ...features.resnet import ResNetClassifier
-from ...features.trained import Shape, load_classifier, save_classifier
+from ...features.trained import ClassifierShape, load_classifier, save_classifier
 from ...references import fingerprint
 from ...references.files import write_features
 from .loop import Data, Loss, Task, cast, to_range
@@ -27,8 +27,12 @@ Classifier: TypeAlias = ResNetClassifier | PlainClassifier
 CLASSES = 10
 # The one searches use and, of another kind, the one for reports.
 NETWORKS = {
-    "cifar10-resnet": partial(ResNetClassifier, Shape(3, (64, 128, 144), (1, 2, 1), CLASSES, 2)),
-    "cifar10-cnn": partial(PlainClassifier, Shape(3, (64, 128, 192), (2, 2, 2), CLASSES, 2)),
+    "cifar10-resnet": partial(
+        ResNetClassifier, ClassifierShape(3, (64, 128, 144), (1, 2, 1), CLASSES, 2)
+    ),
+    "cifar10-cnn": partial(
+        PlainClassifier, ClassifierShape(3, (64, 128, 192), (2, 2, 2), CLASSES, 2)
+    ),
 }
 BATCH, PEAK, DECAY, SMOOTHING, MARGIN = 256, 3e-3, 0.05, 0.1, 4
 ROWS = 2500  # of a bank
@@ -76,8 +80,10 @@ def distort(image: Array, key: Key) -> Array:
 
 @jit
 def _guesses(network: Classifier, images: Array) -> Array:
-    one = lambda image: jnp.argmax(network.head(network(to_range(image))))  # noqa: E731
-    return jax.lax.map(one, images, batch_size=500)
+    def guess(image: Array) -> Array:
+        return jnp.argmax(network.head(network(to_range(image))))
+
+    return jax.lax.map(guess, images, batch_size=500)
 
 
 def accuracy(network: Classifier, data: Data) -> float:

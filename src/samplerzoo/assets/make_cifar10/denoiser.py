@@ -33,7 +33,7 @@ NETWORKS = {
 }
 
 
-def schedule() -> DiscreteVP:
+def make_schedule() -> DiscreteVP:
     """DDPM's 1000 linear betas."""
     return DiscreteVP.from_betas(np.linspace(1e-4, 0.02, 1000))
 
@@ -67,7 +67,7 @@ def draw_levels(n: int, key: Key) -> Float[Array, "n"]:
 
     That gives the same mean with less variance.
     """
-    noising, keys = schedule(), jax.random.split(key)
+    noising, keys = make_schedule(), jax.random.split(key)
     shares = (jnp.arange(n) + jax.random.uniform(keys[0], (n,))) / n
     ratios = CENTRE + SPREAD * ndtri(jnp.clip(shares, 1e-5, 1 - 1e-5))
     levels = jnp.arange(1, noising.t_max + 1)
@@ -80,7 +80,7 @@ def denoising(dtype: DTypeLike) -> Loss:
     """The squared error of v, weighted as Karras et al. (2022, table 1) weight that of x0."""
 
     def loss(network: PatchUNet, batch: Data, key: Key) -> Scalar:
-        noising, keys, n = schedule(), jax.random.split(key, 3), len(batch.images)
+        noising, keys, n = make_schedule(), jax.random.split(key, 3), len(batch.images)
         levels = draw_levels(n, keys[0])
         noise = jax.random.normal(keys[1], batch.images.shape)
         mirrored = jax.random.bernoulli(keys[2], shape=(n,))
@@ -98,17 +98,17 @@ def denoising(dtype: DTypeLike) -> Loss:
     return loss
 
 
-def model(network: PatchUNet) -> DiffusionModel:
+def make_model(network: PatchUNet) -> DiffusionModel:
     """A network with its schedule, as samplers see it."""
     shape = (network.config.size, network.config.size, network.config.channels)
-    return DiffusionModel(Retimed(network), schedule(), shape, "v")
+    return DiffusionModel(Retimed(network), make_schedule(), shape, "v")
 
 
 @jit
 def draw(network: PatchUNet, number: int, steps: int = 50) -> Float[Array, "N H W C"]:
     """The first samples of DDIM with so many steps."""
-    table = DDIM(steps).table(schedule())
-    return sample_batch(table, model(network), jax.random.key(0), jnp.arange(number))
+    table = DDIM(steps).table(make_schedule())
+    return sample_batch(table, make_model(network), jax.random.key(0), jnp.arange(number))
 
 
 @jit

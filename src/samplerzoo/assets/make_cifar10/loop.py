@@ -158,8 +158,8 @@ def restore(path: Path, like: State, recipe: str) -> tuple[State, float]:
     tensors, metadata = read_tensors(path)
     if metadata.get("recipe") != recipe:
         raise ValueError(
-            f"{path} was made as {metadata.get('recipe')}, not as {recipe}; go on as it was made, "
-            "or give another --out."
+            f"{path} was made as {metadata.get('recipe')}, not as {recipe}; continue it as it was "
+            "made, or give another --out."
         )
     return from_tensors(like, tensors), float(metadata["seconds"])
 

@@ -53,7 +53,7 @@ def measure(
 def flops(network: PatchUNet) -> float:
     """The floating-point operations of one evaluation; a training step costs about three."""
     shapes = eqx.filter_eval_shape(lambda: network)
-    x = jax.ShapeDtypeStruct(denoiser.model(network).shape, jnp.float32)
+    x = jax.ShapeDtypeStruct(denoiser.make_model(network).shape, jnp.float32)
     t = jax.ShapeDtypeStruct((), jnp.float32)
     lowered = jax.jit(lambda f, x, t: f(x, t)).lower(shapes, x, t)
     return float((lowered.cost_analysis() or {}).get("flops", math.nan))

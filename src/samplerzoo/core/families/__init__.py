@@ -15,5 +15,5 @@ from .multistep import (
     unipc as unipc,
 )
 from .rddim import RDDIM as RDDIM
-from .runge_kutta import RungeKutta as RungeKutta, heun as heun, runge_kutta as runge_kutta
+from .tableaus import RungeKutta as RungeKutta, heun as heun, runge_kutta as runge_kutta
 from .times import Times as Times

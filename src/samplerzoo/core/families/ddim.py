@@ -24,7 +24,7 @@ class DDIM(AbstractFamily):
         per_step: Free eta at every step.
 
     Raises:
-        ValueError: eta is not in [0, 1], or the steps or times are not valid.
+        ValueError: `eta` is not in [0, 1], or the steps or times are not valid.
 
     Source:
         Song, Meng and Ermon 2021 (arXiv 2010.02502), eq. 12 and 16.

@@ -29,7 +29,7 @@ class RDDIM(AbstractFamily):
         start: Another sampler of as many evaluations than DDIM(eta).
 
     Raises:
-        ValueError: eta is not in [0, 1], the steps or times are not valid, or times or eta stand
+        ValueError: `eta` is not in [0, 1], the steps or times are not valid, or times or eta stand
             beside a start.
 
     Source:

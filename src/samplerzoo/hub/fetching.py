@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 from ..schema import FLAG, NAMES, TEXT, or_null, parse_json, record, row, text, whole
 from ..wording import phrase, printable
+from .addresses import Address
 from .errors import explained
 from .guard import COMMIT, HubError, check_commit
-from .reference import Reference
 
 # What is read of a card, where they are texts.
 CARD = ("license", "license_name", "license_link")
@@ -24,7 +24,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 class Listing(NamedTuple):
     """What the Hub says of a repository at one commit: sizes in bytes by file, and its card."""
 
-    reference: Reference
+    address: Address
     sizes: dict[str, int]
     card: dict[str, str]
     private: bool
@@ -40,7 +40,7 @@ _LISTING = record(
 )
 
 
-def listing(reference: Reference) -> Listing:
+def listing(address: Address) -> Listing:
     """Ask the Hub for a repository's files, before any of them is fetched.
 
     Raises:
@@ -50,10 +50,10 @@ def listing(reference: Reference) -> Listing:
     from huggingface_hub import constants, get_session
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
 
-    revision = quote(reference.revision, safe="")
-    address = f"{constants.ENDPOINT}/api/models/{reference.repository}/revision/{revision}"
-    with explained(reference):
-        answer = get_session().get(address, params={"blobs": True}, headers=build_hf_headers())
+    revision = quote(address.revision, safe="")
+    url = f"{constants.ENDPOINT}/api/models/{address.repository}/revision/{revision}"
+    with explained(address):
+        answer = get_session().get(url, params={"blobs": True}, headers=build_hf_headers())
         hf_raise_for_status(answer)
         try:
             found = parse_json(answer.content, _LISTING, "it")
@@ -62,12 +62,12 @@ def listing(reference: Reference) -> Listing:
                 f"{constants.ENDPOINT} does not answer as the Hub does ({phrase(error)}); look at "
                 "HF_ENDPOINT and at your proxy."
             ) from error
-    asked = reference.revision if reference.pinned else None
-    commit = check_commit(found["sha"], asked, reference.repository)
+    asked = address.revision if address.pinned else None
+    commit = check_commit(found["sha"], asked, address.repository)
     sizes = {file["rfilename"]: file.get("size") or 0 for file in found["siblings"]}
     card = found.get("cardData") or {}
     return Listing(
-        Reference(reference.repository, commit),
+        Address(address.repository, commit),
         {name: size for name, size in sizes.items() if is_plain(name)},
         read_card(card),
         bool(found.get("private")),
@@ -85,40 +85,40 @@ def is_plain(name: str) -> bool:
     return len(name) <= 255 and name == printable(name, 255) and not ({"", ".", ".."} & {*parts})
 
 
-def pin(reference: Reference, some: Sequence[str]) -> Reference:
+def pin(address: Address, some: Sequence[str]) -> Address:
     """The same at the commit that a branch or tag stands for now; without network, the last seen.
 
     Of the files `some`, the first that the repository has is fetched, which makes the cache
     remember the commit.
     """
-    if reference.pinned:
-        return reference
+    if address.pinned:
+        return address
     try:
-        found = listing(reference)
+        found = listing(address)
     except ConnectionError:
-        if not (files := cached(reference, some)):
+        if not (files := cached(address, some)):
             raise
-        return Reference(reference.repository, folder_of(files).name)
+        return Address(address.repository, folder_of(files).name)
     for name in [name for name in some if name in found.sizes][:1]:
-        download(reference, name, found)
-    return found.reference
+        download(address, name, found)
+    return found.address
 
 
-def cached(reference: Reference, names: Sequence[str]) -> dict[str, Path]:
+def cached(address: Address, names: Sequence[str]) -> dict[str, Path]:
     """Those of the files that are in the cache; makes no request."""
     from huggingface_hub import try_to_load_from_cache
 
-    name, revision = reference
+    name, revision = address
     found = {n: try_to_load_from_cache(name, n, revision=revision) for n in names}
     return {n: Path(path) for n, path in found.items() if isinstance(path, str)}
 
 
-def cached_files(reference: Reference) -> dict[str, Path]:
+def cached_files(address: Address) -> dict[str, Path]:
     """Find all files of a commit that are in the cache, by name; makes no request."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    name, revision = reference
+    name, revision = address
     try:
         folder = Path(snapshot_download(name, revision=revision, local_files_only=True))
     except LocalEntryNotFoundError:
@@ -134,14 +134,14 @@ def folder_of(files: dict[str, Path]) -> Path:
 
 
 def download(
-    reference: Reference, name: str, listed: Listing | None = None, weights: bool | None = None
+    address: Address, name: str, listed: Listing | None = None, weights: bool | None = None
 ) -> Path:
     """Fetch one file, or find it in the cache; a progress bar goes to a terminal's stderr.
 
     A lost connection is taken up where it broke.
 
     Args:
-        reference: The repository, at a commit unless `listed` says which.
+        address: The repository, at a commit unless `listed` says which.
         name: The file.
         listed: What the Hub said of the repository, with which the answer must agree.
         weights: Whether the file is weights; by default, whether its name ends as theirs do.
@@ -154,12 +154,12 @@ def download(
 
     if not is_plain(name):
         raise ValueError(f"{printable(name)!r} is not the name of a file in a repository.")
-    commit = listed.reference.revision if listed else reference.revision
+    commit = listed.address.revision if listed else address.revision
     wanted = commit if COMMIT.fullmatch(commit) else None
     size = listed.sizes.get(name) if listed else None
     weights = name.endswith(WEIGHTS) if weights is None else weights
-    with explained(reference, wanted, weights, size):
-        return Path(hf_hub_download(reference.repository, name, revision=reference.revision))
+    with explained(address, wanted, weights, size):
+        return Path(hf_hub_download(address.repository, name, revision=address.revision))
 
 
 def check(path: Path) -> None:

@@ -55,7 +55,7 @@ def _all_commands(facts: Facts) -> list[str]:
     return [*lines, facts.command] if facts.command else lines
 
 
-def search_command(config: Config, out: str) -> str:
+def command_of_search(config: Config, out: str) -> str:
     """Write the command that searches the same again."""
     words = ["samplerzoo", "search"]
     for field in dataclasses.fields(config):
@@ -82,7 +82,7 @@ def _commands(search: Search) -> list[str]:
         return [shlex.join(["samplerzoo", "pull", search.name.removeprefix("hf:"), "--out", "RUN"])]
     if any(str(value).startswith("object:") for value in vars(search.config).values()):
         return [f"# {search.name} was searched in Python, with objects that no name leads to"]
-    return [search_command(search.config, search.name if search.kept else "RUN")]
+    return [command_of_search(search.config, search.name if search.kept else "RUN")]
 
 
 def _versions(facts: Facts) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from ._common import as_text, command, debug_option, json_option
+from .common import as_text, command, debug_option, json_option
 
 
 @command()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ._common import command, debug_option, numbers, quiet_option, terminal_width
+from .common import command, debug_option, numbers, quiet_option, terminal_width
 
 STEPS = "Network evaluations of the families, such as 5,10,20."
 BASELINES = "Score DDPM and DDIM with both strides too, at each number of steps that comes up."

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..core.drawing import draw_samples, make_table, report_key
-from ..core.marginals import departure
+from ..core.marginal_levels import departure
 from ..core.model import DiffusionModel
 from ..core.table import StepTable
 from ..core.types import Key
@@ -26,7 +26,7 @@ from ..runs.spec import versions
 from ..wording import phrase
 from .facts import Drawn, Facts, Search
 from .reading import check_alike, evaluation_rows, finished, labels, one_n, recorded, run_rows
-from .samples import columns
+from .samples_section import columns
 
 _SECONDS = 0.3  # spent at most on repeating what is timed, after the first time
 

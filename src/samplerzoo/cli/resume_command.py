@@ -2,7 +2,7 @@
 
 import click
 
-from ._common import (
+from .common import (
     command,
     debug_option,
     json_option,
@@ -15,8 +15,12 @@ from ._common import (
 
 @command()
 @run_argument
-@click.option("--microbatch", callback=microbatch, metavar="N|auto",
-              help="Another micro-batch, for other devices.  [default: as it began]")  # fmt: skip
+@click.option(
+    "--microbatch",
+    callback=microbatch,
+    metavar="N|auto",
+    help="Another micro-batch, for other devices.  [default: as it began]",
+)
 @process_options
 @json_option
 @quiet_option
@@ -29,7 +33,7 @@ def resume(run: str, microbatch, coordinator, processes, process_id, as_json: bo
     """
     from ..runs.processes import joined
     from ..runs.searching import resume as call
-    from ._show import run_text
+    from .texts import run_text
 
     with joined(coordinator, processes, process_id) as crew:
         found = call(run, microbatch=microbatch, progress=not quiet, crew=crew)

@@ -1,7 +1,7 @@
 """samplerzoo version"""
 
 from ..runs.spec import versions
-from ._common import as_text, command, debug_option, json_option
+from .common import as_text, command, debug_option, json_option
 
 
 @command()

@@ -6,16 +6,24 @@ import click
 
 from ..runs.errors import RunError
 from ..wording import phrase
-from ._common import UsageError, command, debug_option, run_argument
+from .common import UsageError, command, debug_option, run_argument
 
 
 @command()
 @run_argument
-@click.option("--to", required=True, metavar="TOOL",
-              help="diffusers, k-diffusion, comfyui, json, or a plugin's; `samplerzoo list "
-              "exporters` names them.")  # fmt: skip
-@click.option("--out", required=True, type=click.Path(path_type=Path),
-              help="Folder to write to. A ComfyUI pack takes further samplers.")  # fmt: skip
+@click.option(
+    "--to",
+    required=True,
+    metavar="TOOL",
+    help="diffusers, k-diffusion, comfyui, json, or a plugin's; `samplerzoo list "
+    "exporters` names them.",
+)
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder to write to. A ComfyUI pack takes further samplers.",
+)
 @click.option("--name", help="What the sampler is called there.  [default: its family and K]")
 @debug_option
 def export(run: str, to: str, out: Path, name: str | None):

@@ -1,4 +1,4 @@
-"""Samples side by side: a strip of pictures a sampler, or points where samples are no images."""
+"""Samples side by side: a strip of pictures a sampler, or points where samples are not images."""
 
 import base64
 import io

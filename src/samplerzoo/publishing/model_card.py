@@ -52,7 +52,7 @@ table, about = load_sampler(Path(path))  # times, clean, noise, fresh
 """
 
 
-def card(name: str, config: Config, result: dict[str, Any], base: dict[str, Any]) -> str:
+def card_text(name: str, config: Config, result: dict[str, Any], base: dict[str, Any]) -> str:
     """README.md of the repository `name`: a finished run's method, data, scores and use.
 
     `config` is as it is published; `base` is the metadata of the base model's own card, whose

@@ -7,18 +7,18 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from .answer import answer
+from .answer_section import answer
 from .charts import score_chart, search_chart, swatch
-from .coefficients import coefficients
+from .coefficients_section import coefficients
 from .comparison import Comparison
-from .cost import cost
-from .departures import departures
+from .cost_section import cost
+from .departures_section import departures
 from .facts import Facts
 from .looks import SHEET
-from .provenance import provenance
-from .samples import samples
+from .provenance_section import provenance
+from .samples_section import samples
 from .standing import Standings
-from .svg import drawing
+from .svg import draw_plainly
 from .tables import score_table
 from .verdict import Verdict, listed
 
@@ -38,7 +38,7 @@ def page(facts: Facts, scores: Comparison, order: Standings, verdict: Verdict) -
         The text of a page, the same for the same facts. Whatever a name holds, it is text there.
     """
     spaces = scores.spaces.all
-    with drawing():
+    with draw_plainly():
         content = {
             "facts": facts,
             "scores": scores,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ._common import command, debug_option, json_option, quiet_option
+from .common import command, debug_option, json_option, quiet_option
 
 OUT = (
     "The page.  [default: report.html in the run's folder, or in the current one where there are "
@@ -25,7 +25,7 @@ def report(runs: tuple[str, ...], out: Path | None, as_json: bool, quiet: bool):
     `samplerzoo evaluate --out`, whose scores are added. The page says which sampler is best and
     whether that holds in features that no search saw; it opens from disk and needs nothing else.
     """
-    from ..reports.report import report as call
+    from ..reports.reporting import report as call
 
     made = call(runs, out=out or "auto", progress=not quiet)
     return made.json() if as_json else str(made.path)

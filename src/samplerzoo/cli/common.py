@@ -32,7 +32,7 @@ class StoppedError(click.ClickException):
 
 
 @contextmanager
-def errors() -> Iterator[None]:
+def as_click_errors() -> Iterator[None]:
     """Turn what a command's call raises into a sentence and an exit status."""
     try:
         yield
@@ -54,7 +54,7 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> None:
         """Run the command and print its text."""
-        with errors(), redirect_stdout(sys.stderr):
+        with as_click_errors(), redirect_stdout(sys.stderr):
             text = super().invoke(ctx)
         if text is not None:
             click.echo(text)
@@ -98,7 +98,7 @@ def pairs(_context: click.Context, _parameter: click.Parameter, values: tuple[st
     """Read `key=value` options as a dict."""
     from ..runs.names import options
 
-    with errors():
+    with as_click_errors():
         return options(values)
 
 

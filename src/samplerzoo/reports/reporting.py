@@ -18,9 +18,9 @@ from ..runs.samplers import listed
 from ..wording import phrase
 from .comparison import Comparison
 from .facts import Facts
-from .gather import gather
-from .page import page
+from .gathering import gather
 from .standing import Scored, Standing, Standings, standings
+from .templating import page
 from .verdict import judge
 
 Given: TypeAlias = str | Path | Run | Scores
@@ -140,17 +140,20 @@ def _sorted(given: Sequence[Given]) -> tuple[dict[str, Run], dict[str, Scores]]:
     runs: dict[str, Run] = {}
     evaluations: dict[str, Scores] = {}
     for number, one in enumerate(given, 1):
-        if isinstance(one, str | Path):
-            name = str(one).rstrip("/")
-            if is_evaluation(Path(name)):
-                evaluations[name] = load_evaluation(Path(name)).scores
-            else:
-                runs[name] = load_run(name)
-        elif isinstance(one, Scores):
-            evaluations[f"scores {number}"] = one
+        name = str(one).rstrip("/") if isinstance(one, str | Path) else ""
+        found = _opened(one, name)
+        if isinstance(found, Scores):
+            evaluations[name or f"scores {number}"] = found
         else:
-            runs[str(one.path or f"run {number}")] = one
+            runs[name or str(found.path or f"run {number}")] = found
     return runs, evaluations
+
+
+def _opened(given: Any, name: str) -> Run | Scores:
+    """The run or the scores of a name, if there is one; else what is given."""
+    if not name:
+        return given
+    return load_evaluation(Path(name)).scores if is_evaluation(Path(name)) else load_run(name)
 
 
 def _home(given: Sequence[Given], runs: Mapping[str, Run]) -> Path:

@@ -8,15 +8,20 @@ import click
 from ..runs.errors import RunError
 from ..runs.names import label_of
 from ..wording import phrase, printable
-from ._common import UsageError, command, debug_option, run_argument
+from .common import UsageError, command, debug_option, run_argument
 
 
 @command()
 @run_argument
 @click.option("--n", default=64, show_default=True, help="How many samples.")
 @click.option("--seed", default=0, show_default=True, help="Another seed, other samples.")
-@click.option("--out", default="samples.png", show_default=True, type=click.Path(path_type=Path),
-              help="A picture (.png), or an array (.npz: `samples`, float32).")  # fmt: skip
+@click.option(
+    "--out",
+    default="samples.png",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="A picture (.png), or an array (.npz: `samples`, float32).",
+)
 @debug_option
 def sample(run: str, n: int, seed: int, out: Path):
     """Draw samples with the searched sampler of RUN, a folder or hf:owner/name."""

@@ -1,7 +1,7 @@
 """What the commands print of runs and scores."""
 
 from ..runs.run import Run
-from ._common import as_text, terminal_width
+from .common import as_text, terminal_width
 
 SHOWN = ("fd", "kid", "precision", "recall")  # of a run's scores, in its table
 

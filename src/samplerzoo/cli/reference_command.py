@@ -4,17 +4,21 @@ import re
 
 import click
 
-from ._common import UsageError, as_text, command, debug_option, json_option, quiet_option
+from .common import UsageError, as_text, command, debug_option, json_option, quiet_option
 
 
 @command()
 @click.argument("data")
-@click.option("--features", required=True, metavar="NAME,...",
-              help="Feature spaces, separated by commas.")  # fmt: skip
+@click.option(
+    "--features", required=True, metavar="NAME,...", help="Feature spaces, separated by commas."
+)
 @click.option("--model", help="Model whose samples are to be compared with the data.")
 @click.option("--shape", help="Or their shape alone, such as 32x32x3, with the range [-1, 1].")
-@click.option("--split", help="Part of the data: a folder in them, an array of an .npz, Parquet "
-              "files of that name; of CIFAR train or test.")  # fmt: skip
+@click.option(
+    "--split",
+    help="Part of the data: a folder in them, an array of an .npz, Parquet "
+    "files of that name; of CIFAR train or test.",
+)
 @click.option("--crop", is_flag=True, help="Crop images to their centre square and resize them.")
 @click.option("--held-out", metavar="DATA", help="Data that the model was not trained on, too.")
 @click.option("--held-out-split", metavar="SPLIT", help="Part of the held-out data.")

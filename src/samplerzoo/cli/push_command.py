@@ -2,7 +2,7 @@
 
 import click
 
-from ._common import command, debug_option, quiet_option, run_argument
+from .common import command, debug_option, quiet_option, run_argument
 
 
 @command()

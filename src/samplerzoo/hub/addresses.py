@@ -12,7 +12,7 @@ _REVISION = re.compile(r"(?=.{1,200}$)(?!.*\.\.)[\w#+-][\w.#+-]*(/[\w#+-][\w.#+-
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-class Reference(NamedTuple):
+class Address(NamedTuple):
     """A repository of models on the Hub, at a branch, tag or commit."""
 
     repository: str
@@ -27,8 +27,8 @@ class Reference(NamedTuple):
         return bool(_COMMIT.fullmatch(self.revision))
 
 
-def parse(text: str) -> Reference:
-    """The reference that `hf:owner/name` or `hf:owner/name@revision` stands for.
+def parse(text: str) -> Address:
+    """The address that `hf:owner/name` or `hf:owner/name@revision` stands for.
 
     Raises ValueError where the text does not look like that; the prefix may be absent.
     """
@@ -37,4 +37,4 @@ def parse(text: str) -> Reference:
         raise ValueError(
             f"{printable(text)!r} must look like {PREFIX}owner/name or {PREFIX}owner/name@revision."
         )
-    return Reference(name, revision or "main")
+    return Address(name, revision or "main")

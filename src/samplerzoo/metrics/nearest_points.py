@@ -17,7 +17,7 @@ BLOCK = 2**23  # distances that are held at a time
 OPEN = 64  # comparisons left open for a point, on average, above which float64 screens
 
 
-class _Side(NamedTuple):
+class Side(NamedTuple):
     """One set, centred and scaled to numbers of at most 1, with its squared norms."""
 
     points: Float[np.ndarray, "N d"]
@@ -96,26 +96,26 @@ def _screened(
     """
     centre = np.mean([np.mean(piece, 0, dtype=np.float64) for piece in pieces(y)], 0)
     scale = max(np.max(np.abs(piece - centre)) for z in (x, y) for piece in pieces(z)) or 1.0
-    single = _side(y, centre, scale, np.float32)
+    single = side(y, centre, scale, np.float32)
     size = max(1, BLOCK // len(y))
     for start in range(0, len(x), size):
         block = x[start : start + size]
-        high, low = _bounds(_side(block, centre, scale, np.float32), single)
+        high, low = bounds(side(block, centre, scale, np.float32), single)
         mask, *rest = settle(high, low, scale, start)
         if np.count_nonzero(mask) > OPEN * len(block):
-            double = _side(y, centre, scale, np.float64)
-            high, low = _bounds(_side(block, centre, scale, np.float64), double)
+            double = side(y, centre, scale, np.float64)
+            high, low = bounds(side(block, centre, scale, np.float64), double)
             mask, *rest = settle(high, low, scale, start)
         left, right = np.nonzero(mask)
         yield start, (left + start, right), rest
 
 
-def _side(x: np.ndarray, centre: np.ndarray, scale: float, dtype: type) -> _Side:
+def side(x: np.ndarray, centre: np.ndarray, scale: float, dtype: type) -> Side:
     points = np.concatenate([((p - centre) / scale).astype(dtype) for p in pieces(x)])
-    return _Side(points, np.einsum("ij,ij->i", points, points, dtype=np.float64))
+    return Side(points, np.einsum("ij,ij->i", points, points, dtype=np.float64))
 
 
-def _bounds(x: _Side, y: _Side) -> tuple[Float[np.ndarray, "n M"], Float[np.ndarray, "n M"]]:
+def bounds(x: Side, y: Side) -> tuple[Float[np.ndarray, "n M"], Float[np.ndarray, "n M"]]:
     """Above and below each squared distance.
 
     A sum of `d` products is off by more than `8 sqrt(d)` roundings with probability below 1e-13

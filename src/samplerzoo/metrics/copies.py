@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .checks import LackingError
-from .nearest import nearest
+from .nearest_points import nearest
 from .sets import FeatureSet, Points, pair
 
 QUANTILE = 0.01

@@ -3,7 +3,7 @@
 import click
 
 from ..registry import GROUPS
-from ._common import as_text, command, debug_option, json_option
+from .common import as_text, command, debug_option, json_option
 
 
 @command(name="list")

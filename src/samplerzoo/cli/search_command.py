@@ -1,0 +1,127 @@
+"""samplerzoo search"""
+
+from pathlib import Path
+
+import click
+
+from ..runs.spec import DEFAULTS, DTYPES, TIMES
+from .common import (
+    command,
+    debug_option,
+    json_option,
+    microbatch,
+    pairs,
+    process_options,
+    quiet_option,
+)
+
+
+def option(name: str, text: str, **more):
+    """An option with the default of a search's configuration."""
+    field = name.removeprefix("--").replace("-", "_")
+    return click.option(name, default=DEFAULTS[field], show_default=True, help=text, **more)
+
+
+@command()
+@option("--family", "Sampler family to search: a name, or python:module:attribute (a class).")
+@click.option(
+    "-F",
+    "family_options",
+    multiple=True,
+    callback=pairs,
+    metavar="KEY=VALUE",
+    help="An option of the family, such as eta=0.5; repeatable.",
+)
+@option("--steps", "Network evaluations a sample, K.")
+@option(
+    "--times",
+    "Stride of the times; searched from there; with those told to the network "
+    "apart from the sampler's own.",
+    type=click.Choice(TIMES),
+)
+@option(
+    "--model",
+    "A model's name, hf:owner/name[@revision], a folder in diffusers' layout, "
+    "openai:PRESET:PATH (a .pt file), or python:module:attribute (a DiffusionModel or what "
+    "makes one).",
+)
+@click.option("--label", type=int, help="Class to sample, of a class-conditional checkpoint.")
+@click.option(
+    "--guidance",
+    type=float,
+    help="Weight of classifier-free guidance; 1 is none. Each "
+    "step is two evaluations then; the last label stands for no class.",
+)
+@click.option(
+    "--data",
+    help="A data set's name, a folder or zip of images, an .npz or .npy, "
+    "CIFAR's own archive, a folder of Parquet files, or python:module:attribute.  "
+    "[default: that of an embedded model]",
+)
+@click.option(
+    "--split",
+    help="Part of the data: a folder in them, an array of an .npz, Parquet "
+    "files of that name; of CIFAR train or test.",
+)
+@click.option("--crop", is_flag=True, help="Crop images to their centre square and resize them.")
+@click.option(
+    "--features",
+    help="Features the search compares: a name, resnet:PATH (a CIFAR "
+    "ResNet's safetensors), or python:module:attribute (a function of one sample).  "
+    "[default: those of an embedded model, digits-cnn or cifar10-resnet]",
+)
+@click.option(
+    "--report-features",
+    help="Other features, for the report.  [default: those of an "
+    "embedded model, digits-mlp or cifar10-cnn]",
+)
+@option("--kernel", "Kernel of the KID: a name, or python:module:attribute (a class).")
+@click.option(
+    "-k",
+    "kernel_options",
+    multiple=True,
+    callback=pairs,
+    metavar="KEY=VALUE",
+    help="An option of the kernel, such as degree=3; repeatable.",
+)
+@option("--batch", "Samples a step.")
+@option(
+    "--microbatch",
+    "Most samples that a device takes through the network at a time; the "
+    "gradient is the whole batch's. auto: what its free memory holds.",
+    callback=microbatch,
+)
+@option("--dtype", "Of the network's arithmetic; all else is float32.", type=click.Choice(DTYPES))
+@option("--iterations", "Steps of the optimiser.")
+@option("--learning-rate", "Adam's highest rate.")
+@option("--n", "Samples scored at the end.")
+@option("--seed", "Of the search and of the report.")
+@option("--checkpoint-every", "Longest time between two checkpoints.", metavar="SECONDS")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder of the run.  [default: a new one under runs/]",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue the search in --out if it has begun with "
+    "the same options, else begin it: one command for what may restart.",
+)
+@process_options
+@json_option
+@quiet_option
+@debug_option
+def search(out: Path | None, coordinator, processes, process_id, as_json, quiet, **given):
+    """Search a sampler's free parameters by gradient descent on KID.
+
+    With no options, searches RDDIM at 10 steps for the embedded digits model, in about a minute.
+    The batch is sharded over all devices, and over those of all processes that run this together.
+    """
+    from ..runs.processes import joined
+    from ..runs.searching import search as call
+    from .texts import run_text
+
+    with joined(coordinator, processes, process_id) as crew:
+        run = call(**given, out=out or "auto", progress=not quiet, crew=crew)
+    return run_text(run, as_json) if crew.first else None
