@@ -136,7 +136,7 @@ def test_no_module_has_the_name_of_a_function():
 
 
 def own_lines(path: Path) -> list[tuple[int, list[tokenize.TokenInfo]]]:
-    """The lines of a file by number, without imports, docstrings and tables of data."""
+    """The lines of a file by number, without imports, docstrings, options and tables of data."""
     text = path.read_text()
     left_out: set[int] = set()
     for node in ast.walk(ast.parse(text)):
@@ -145,6 +145,8 @@ def own_lines(path: Path) -> list[tuple[int, list[tokenize.TokenInfo]]]:
             left_out |= set(range(node.lineno, node.end_lineno + 1))
         if isinstance(node, ast.Dict | ast.List | ast.Set | ast.Tuple):
             left_out |= set(range(node.lineno + 1, node.end_lineno))
+        for option in getattr(node, "decorator_list", []):
+            left_out |= set(range(option.lineno, option.end_lineno + 1))
     lines: dict[int, list[tokenize.TokenInfo]] = {}
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if (
@@ -290,5 +292,7 @@ def test_the_formatter_has_the_last_word(path):
         ]
     assert not [comment for comment in comments if re.search(r"fmt: *(skip|off)", comment)]
     for node in ast.walk(ast.parse(text)):
-        named = isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr)
-        assert not (named and isinstance(node.value, ast.Lambda)), f"line {node.lineno}"
+        if isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            named = any(isinstance(target, ast.Name) for target in targets)
+            assert not (named and isinstance(node.value, ast.Lambda)), f"line {node.lineno}"

@@ -163,7 +163,16 @@ class Images(AbstractDataset):
         phi: Callable[[Array], Array],
         compute: Callable[[str, Callable[[Array], Array], "Images"], Any],
     ) -> Any:
-        """Return the features of the images, as `compute` makes them."""
+        """Return the features of the images by one extractor.
+
+        Args:
+            name: The extractor's name.
+            phi: The extractor.
+            compute: A function of the name, the extractor and images that returns their features.
+
+        Returns:
+            What `compute` returns of these images.
+        """
         return compute(name, phi, self)
 
     @property

@@ -404,7 +404,7 @@ def _data_of(
 ) -> AbstractDataset:
     """Data that an object is or makes; messages call it `what`, and its images `source`'s."""
     if split or crop:
-        raise ValueError(f"{what} are no files, so there is no --split or --crop of it.")
+        raise ValueError(f"{what} are not files, so there is no --split or --crop of it.")
     found = call(given, what)
     if not isinstance(found, AbstractDataset):
         try:
