@@ -13,7 +13,18 @@ import samplerzoo.testing
 SECTIONS = ("Args", "Attributes", "Returns", "Yields", "Raises", "Source")
 # What a first line begins with: what the function does, or what an object of the class does.
 VERBS = {
-    *("Bring", "Check", "Choose", "Compare", "Compute", "Compile", "Continue", "Describe", "Draw"),
+    *(
+        "Bring",
+        "Check",
+        "Choose",
+        "Compare",
+        "Compute",
+        "Compile",
+        "Continue",
+        "Describe",
+        "Draw",
+        "Follow",
+    ),
     *("Estimate", "Evaluate", "Fetch", "Find", "Give", "Hold", "Interpolate", "Iterate", "Join"),
     *(
         "Let",

@@ -154,9 +154,7 @@ def test_other_files_are_refused(tmp_path_factory, content):
 def test_types_that_numpy_lacks_are_refused(tmp_path):
     header = b'{"a":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]}}'
     (tmp_path / "x").write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
-    with pytest.raises(
-        ValueError, match="'a' has the type F8_E4M3"
-    ):
+    with pytest.raises(ValueError, match="'a' has the type F8_E4M3"):
         read_tensors(tmp_path / "x")
 
 

@@ -18,7 +18,7 @@ EXACT = 256  # numbers in a sample, up to which the trace is computed exactly
 
 
 class Likelihood(NamedTuple):
-    """The mean negative log-likelihood of samples.
+    """Compute the mean negative log-likelihood of samples.
 
     Attributes:
         bits: In bits per dimension.

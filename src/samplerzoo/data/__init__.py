@@ -5,5 +5,6 @@ from .images import (
     Images as Images,
     Range as Range,
     Shape as Shape,
+    other_shape as other_shape,
 )
 from .sources import read as read

@@ -224,9 +224,7 @@ def _check(images: np.ndarray, source: str, shape: Shape, clip: Range) -> None:
         kind = printable(str(images.dtype), 80)
         raise ValueError(f"The data of {source} are {kind}; uint8 or floats are needed.")
     if images.ndim == 0 or images.shape[1:] != shape:
-        raise ValueError(
-            f"The data of {source} have shape {images.shape[1:]} where the model makes {shape}."
-        )
+        raise other_shape(source, images.shape[1:], shape)
     check_count(len(images), source)
     if images.dtype == np.uint8:
         return
@@ -240,6 +238,11 @@ def _check(images: np.ndarray, source: str, shape: Shape, clip: Range) -> None:
             f"The data of {source} lie in [{least:g}, {most:g}] where the model's lie in "
             f"[{low:g}, {high:g}]; give uint8, or floats of that range."
         )
+
+
+def other_shape(source: str, found: Shape, wanted: Shape) -> ValueError:
+    """Make the error of data whose images have another shape than a model's."""
+    return ValueError(f"The data of {source} have shape {found} where the model makes {wanted}.")
 
 
 def check_count(count: int, source: str) -> None:

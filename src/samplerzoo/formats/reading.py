@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..files import Tensors, parse_tensors
+from ..wording import phrase
 from .torch_pickle import STORAGES, Storage, Strided, read_pickle
 
 MAX_PICKLE = 2**26
@@ -37,7 +38,7 @@ def read_weights(path: Path) -> Tensors:
         except (ValueError, zipfile.BadZipFile) as error:
             raise ValueError(
                 f"{path} is not a file of tensors that can be read (safetensors, or PyTorch's): "
-                f"{str(error).rstrip('.')}."
+                f"{phrase(error)}."
             ) from error
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ..pickles import Dialect, Global, is_size, read_pickle as read
 
 MAX_AXES = 8
+_ODD_STORAGE = "a storage is not described as PyTorch does"
 # Of each type of storage: NumPy's name of its numbers.
 STORAGES = {
     "DoubleStorage": "float64",
@@ -74,12 +75,12 @@ _STORAGES = frozenset(Global("torch", name) for name in STORAGES)
 
 def _refer(parts: Any, storages: dict[str, Storage]) -> Storage:
     if type(parts) is not tuple or len(parts) not in (5, 6) or parts[5:] not in ((), (None,)):
-        raise ValueError("a storage is not described as PyTorch does")
+        raise ValueError(_ODD_STORAGE)
     kind, storage, key, _, size = parts[:5]
     if kind != "storage" or type(storage) is not Global or storage not in _STORAGES:
         raise ValueError("it refers to something that is not a storage of numbers")
     if not is_size(size) or type(key) is not str:
-        raise ValueError("a storage is not described as PyTorch does")
+        raise ValueError(_ODD_STORAGE)
     found = Storage(STORAGES[storage.name], key, size)
     if storages.setdefault(key, found) != found:
         raise ValueError(f"the storage {key[:80]!r} is described in two ways")

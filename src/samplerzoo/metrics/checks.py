@@ -3,6 +3,10 @@
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
+MOMENTS_ONLY = (
+    "Only the mean and the covariance of the reference's features are known; this needs the "
+    "features of each image."
+)
 CHUNK = 2**23  # numbers that are in float64 at a time: 64 MiB
 
 

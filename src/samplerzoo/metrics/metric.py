@@ -8,17 +8,14 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Int
 
-from .checks import LackingError
+from .checks import MOMENTS_ONLY, LackingError
 from .sets import FeatureSet, pair
 
 Resampled: TypeAlias = Callable[[Int[np.ndarray, "n"]], dict[str, float]]
 WAYS = {"smaller", "larger", "neither"}
 # What a metric may need, and what is said where it is lacking.
 NEEDS = {
-    "features": (
-        "Only the mean and the covariance of the reference's features are known; this needs the "
-        "features of each image."
-    ),
+    "features": MOMENTS_ONLY,
     "head": "It needs a classifier, and these features have no head that gives logits.",
     "held_out": (
         "It needs a held-out set of images that the model was not trained on, and the reference "

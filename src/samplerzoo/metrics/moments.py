@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..files import write
+from ..wording import phrase
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def load_moments(path: Path) -> Moments:
     except Exception as error:  # damage shows as one of many kinds
         raise ValueError(
             f"{path} cannot be read as an .npz file of the arrays 'mu' and 'sigma' "
-            f"({' '.join(str(error).split()).rstrip('.')})."
+            f"({phrase(error)})."
         ) from error
     if mean.ndim != 1 or mean.size == 0 or covariance.shape != 2 * mean.shape:
         raise ValueError(

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from .checks import LackingError, check_features, pieces
+from .checks import MOMENTS_ONLY, LackingError, check_features, pieces
 from .moments import Moments, accumulate
 
 T = TypeVar("T")
@@ -48,10 +48,7 @@ class FeatureSet:
     def features(self) -> Float[np.ndarray, "N d"]:
         """Return the features, (N, d); raise `LackingError` where only moments are known."""
         if self._features is None:
-            raise LackingError(
-                "Only the mean and the covariance of these features are known; this needs the "
-                "features of each image."
-            )
+            raise LackingError(MOMENTS_ONLY)
         return self._features
 
     @property

@@ -104,7 +104,7 @@ def prepare(run: Path, name: str, folder: Path) -> None:
 
 
 def _picture(path: Path) -> bytes:
-    """A picture that the run made, which is no link to another file."""
+    """A picture that the run made, which is not a link to another file."""
     remedy = "draw it again: remove result.json, and `samplerzoo resume` makes it"
     if path.is_symlink():
         raise ValueError(f"{path} is a link, which is not followed; {remedy}.")

@@ -15,7 +15,7 @@ from ..backbones import Rounded
 from ..core.families import AbstractFamily
 from ..core.kernels import AbstractKernel
 from ..core.model import DiffusionModel
-from ..data import AbstractDataset, Images, Range, Shape, read
+from ..data import AbstractDataset, Images, Range, Shape, other_shape, read
 from ..features import (
     AbstractExtractor,
     Extractor,
@@ -413,9 +413,7 @@ def _data_of(
             raise ValueError(f"{what} are not an array of numbers: {error}.") from error
     images = found.images
     if images is not None and images.shape != shape:
-        raise ValueError(
-            f"The data of {source} have shape {images.shape} where the model makes {shape}."
-        )
+        raise other_shape(source, images.shape, shape)
     return found
 
 
