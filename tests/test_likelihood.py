@@ -63,7 +63,7 @@ def turned(schedule, size):
 
 
 def test_of_dependent_numbers(x64):
-    """The exact trace, and its estimates without bias, of a Jacobian that is not a multiple of one."""
+    """The exact trace, and its estimates without bias, of a Jacobian not a multiple of one."""
     schedule = MAKERS["edm"]()
     model, covariance = turned(schedule, 3)
     x = jnp.asarray([0.2, -0.4, 0.5])

@@ -142,7 +142,7 @@ def _offer(point: EntryPoint, name: str) -> str:
 
 
 def _check_base(found: Any, base: type | None, what: str) -> None:
-    """Refuse what is not a subclass; of a function, what it makes can only be seen once it is made."""
+    """Refuse what is not a subclass; of a function, what it makes is seen once it is made."""
     fits = issubclass(found, base or object) if isinstance(found, type) else callable(found)
     if base is not None and not fits:
         raise RegistryError(f"{what} is not a class derived from {base.__name__}.")
