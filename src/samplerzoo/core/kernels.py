@@ -15,7 +15,7 @@ class AbstractKernel(eqx.Module):
     """Compare feature vectors by a positive-definite kernel `k(x, y)`.
 
     A kernel of your own derives from this class; `samplerzoo.testing.check_kernel` checks it. Its
-    options are its fields, or the annotated arguments of its constructor.
+    options are its constructor's arguments, whose annotations say what they may be.
     """
 
     @abstractmethod

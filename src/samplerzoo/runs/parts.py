@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial, singledispatch
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -502,10 +503,25 @@ def hashes(
     return {"model": of_model, "data": data.digest, **found}
 
 
-def declared(cls: type) -> dict[str, Any]:
-    """Return the options that a class declares: its constructor's annotated arguments, by name."""
-    kinds = cls.__init__.__annotations__
+@singledispatch
+def declared(make: Callable[..., Any]) -> dict[str, Any]:
+    """Return the options that a maker declares: its annotated arguments, by name.
+
+    Args:
+        make: A function, a class, whose constructor declares them, or a `functools.partial`.
+    """
+    kinds = make.__annotations__
     return {name: kind for name, kind in kinds.items() if name != "return"}
+
+
+@declared.register
+def _(make: type) -> dict[str, Any]:
+    return declared(make.__init__)
+
+
+@declared.register
+def _(make: partial) -> dict[str, Any]:
+    return declared(make.func)
 
 
 def construct(cls: type, what: str, fixed: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
@@ -515,12 +531,9 @@ def construct(cls: type, what: str, fixed: Mapping[str, Any], options: Mapping[s
         ValueError: It does not take these options, or cannot be made.
     """
     allowed = {name: kind for name, kind in declared(cls).items() if name not in fixed}
+    undeclared = [key for key in options if key not in allowed]
     for key, value in options.items():
-        if key not in allowed:
-            raise ValueError(
-                f"{what} has no option {key!r}; it takes {', '.join(allowed) or 'none'}."
-            )
-        if not fits(value, allowed[key]):
+        if key in allowed and not fits(value, allowed[key]):
             kind = type_name(allowed[key])
             raise ValueError(f"{what} was given {key} = {value!r}; it must be of type {kind}.")
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
@@ -528,6 +541,12 @@ def construct(cls: type, what: str, fixed: Mapping[str, Any], options: Mapping[s
         return cls(**fixed, **options)
     except ValueError:
         raise
+    except TypeError as error:
+        if undeclared:  # which Python refuses, if it is not an argument without an annotation
+            raise ValueError(
+                f"{what} has no option {undeclared[0]!r}; it takes {', '.join(allowed) or 'none'}."
+            ) from error
+        raise ValueError(f"{what} cannot be made: TypeError: {phrase(error)}.") from error
     except Exception as error:
         raise ValueError(
             f"{what} cannot be made: {type(error).__name__}: {phrase(error)}."

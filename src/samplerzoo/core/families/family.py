@@ -18,7 +18,8 @@ class AbstractFamily(eqx.Module):
 
     The free parameters are the floating-point array fields, unconstrained: any real values give a
     valid table. A member is made as `Member(steps, times=..., **options)` and is a known sampler
-    until it is searched. Its options are the annotated arguments of its constructor.
+    until it is searched. Its options are its constructor's other arguments,
+    whose annotations say what they may be.
     `samplerzoo.testing.check_family` checks all of this.
     """
 
