@@ -247,8 +247,9 @@ def test_deviations_are_added_to_the_start(x64):
     past = jnp.asarray(rng.normal(size=(6, 2)))
 
     def change(make, values, start):
-        where = lambda f: [getattr(f, name) for name in values]  # noqa: E731
-        moved = eqx.tree_at(where, make(start), list(values.values()))
+        moved = eqx.tree_at(
+            lambda f: [getattr(f, name) for name in values], make(start), list(values.values())
+        )
         return moved.table(schedule), make(start).table(schedule)
 
     for make, values in (
