@@ -105,15 +105,17 @@ def integrated(schedule, grid, order, variable, answer):
     def ratio(t):
         return float(noise_ratio(schedule, jnp.asarray(t)))
 
+    def place(v):
+        return float(time_at(schedule, jnp.asarray(v))) if variable == "time" else v
+
     clean, noise = np.zeros((2, steps, order))
     for n in range(steps):
         count = min(order, n + 1)
         rows = np.arange(n, n - count, -1)
         if variable == "time":
             nodes = grid[rows]
-            place = lambda v, nodes=nodes: float(time_at(schedule, jnp.asarray(v)))  # noqa: E731
         else:
-            nodes, place = sigma[rows] / alpha[rows], lambda v: v
+            nodes = sigma[rows] / alpha[rows]
         weights = [
             alpha[n + 1]
             * scipy.integrate.quad(

@@ -72,7 +72,10 @@ def test_keys_are_apart():
 def spread_objective(scale, size):
     """The distance of means and second moments from a Gaussian's."""
     data = 0.3 + scale * np.random.default_rng(0).normal(size=(20_000, size))
-    moments = lambda x: jnp.concatenate([x, x**2])  # noqa: E731
+
+    def moments(x):
+        return jnp.concatenate([x, x**2])
+
     return Objective(moments, Linear(), np.concatenate([data, data**2], axis=1))
 
 
