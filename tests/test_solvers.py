@@ -112,10 +112,7 @@ def integrated(schedule, grid, order, variable, answer):
     for n in range(steps):
         count = min(order, n + 1)
         rows = np.arange(n, n - count, -1)
-        if variable == "time":
-            nodes = grid[rows]
-        else:
-            nodes = sigma[rows] / alpha[rows]
+        nodes = grid[rows] if variable == "time" else sigma[rows] / alpha[rows]
         weights = [
             alpha[n + 1]
             * scipy.integrate.quad(
