@@ -20,8 +20,8 @@ from samplerzoo import (
     DDIM,
     DDPM,
     GDDIM,
+    KID,
     RDDIM,
-    Objective,
     Polynomial,
     free_parameters,
     sample_batch,
@@ -77,7 +77,7 @@ def describe(benchmark, name, family, steps, model, batch, on_cpu, **more):
 def search_step(family, model, batch, microbatch=None):
     """A step of `samplerzoo.core.optimise`, ready to run, and its analysis."""
     reference = jax.random.normal(jax.random.key(1), (64, *model.shape))
-    objective = Objective(Pixels(), Polynomial(), reference.reshape(len(reference), -1))
+    objective = KID(Pixels(), Polynomial(), reference.reshape(len(reference), -1))
     optimiser = optax.adam(1e-3)
     state = start(family, free_parameters(family), optimiser)
     step = compile_step(family, state, model, objective, optimiser, batch, microbatch)

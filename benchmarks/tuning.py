@@ -57,7 +57,7 @@ class Study:
             sz.reference(name, phi, data)
             for name, phi in zip(names, (self.searched, self.reported), strict=True)
         ]
-        self.objective = sz.Objective(self.searched, sz.Linear(), references[0].features)
+        self.objective = sz.KID(self.searched, sz.Linear(), references[0].features)
         self.moments = references[1].moments
 
     def distance(self, family: sz.AbstractFamily) -> float:

@@ -51,6 +51,24 @@ def test_kernel(name):
     testing.check_kernel(load("kernels", name))
 
 
+OBJECTIVE_OPTIONS = [
+    ("kid", {}),
+    ("teacher", {"size": 8, "steps": 5}),
+    ("teacher", {"size": 8, "steps": 0, "space": "features", "power": 1}),
+    ("classifier", {}),
+    ("classifier", {"label": 2}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), OBJECTIVE_OPTIONS)
+def test_objective(name, options):
+    testing.check_objective(load("objectives", name), **options)
+
+
+def test_every_objective_is_checked():
+    assert {name for name, _ in OBJECTIVE_OPTIONS} == set(entries("objectives"))
+
+
 @pytest.mark.parametrize("name", entries("models"))
 def test_model(name):
     testing.check_model(load("models", name))

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from networks import conv_model
-from samplerzoo import GDDIM, RDDIM, Linear, Objective, free_parameters, sample_batch, start
+from samplerzoo import GDDIM, KID, RDDIM, Linear, free_parameters, sample_batch, start
 from samplerzoo.core.optimise import compile_step
 from samplerzoo.features import Pixels
 
@@ -34,7 +34,7 @@ def gradient(family, model, objective):
 def parts():
     model = conv_model(width=16, depth=2)
     data = jax.random.normal(jax.random.key(1), (8, 32 * 32 * 3))
-    return model, Objective(Pixels(), Linear(), data)
+    return model, KID(Pixels(), Linear(), data)
 
 
 @pytest.mark.slow

@@ -34,14 +34,14 @@ import json
 import equinox as eqx, jax, jax.numpy as jnp
 jax.config.update("jax_enable_x64", True)
 from networks import conv_model
-from samplerzoo import GDDIM, Objective, Polynomial, batch_loss, draw_samples
+from samplerzoo import GDDIM, KID, Polynomial, batch_loss, draw_samples
 from samplerzoo.core.devices import all_devices
 from samplerzoo.features import Pixels
 
 model = conv_model(size=8, width=8, depth=1)
 model = jax.tree.map(lambda a: a.astype(float) if eqx.is_inexact_array(a) else a, model)
 data = jax.random.normal(jax.random.key(1), (20, 192), float)
-objective = Objective(Pixels(), Polynomial(), data)
+objective = KID(Pixels(), Polynomial(), data)
 table, key, mesh = GDDIM(4).table(model.schedule), jax.random.key(0), all_devices()
 
 def way(batch, microbatch, mesh):

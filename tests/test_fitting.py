@@ -9,9 +9,9 @@ import pytest
 
 from networks import conv_model
 from samplerzoo import (
+    KID,
     RDDIM,
     Linear,
-    Objective,
     adam,
     compile_step,
     free_parameters,
@@ -94,7 +94,7 @@ def test_some_memory_is_free_here():
 @pytest.mark.slow
 def test_a_step_of_a_search_fits_where_the_whole_batch_does_not():
     model = conv_model(size=8, width=32, depth=1)
-    objective = Objective(Pixels(), Linear(), jnp.zeros((2, 192)))
+    objective = KID(Pixels(), Linear(), jnp.zeros((2, 192)))
     family, optimiser = RDDIM(3), adam(10, 0.1)
     state = start(family, free_parameters(family), optimiser)
     made = []

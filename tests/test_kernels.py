@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samplerzoo import RBF, Linear, Objective, Polynomial, RationalQuadratic, mmd
+from samplerzoo import KID, RBF, Linear, Polynomial, RationalQuadratic, mmd
 from samplerzoo.core.kernels import across, mean_gram, within
 
 
@@ -130,7 +130,7 @@ def test_blocks_are_the_whole(x64, name, block):
 def test_the_objective_is_the_mmd(x64, name, unbiased):
     kernel, _ = KERNELS[name]
     x, y = points(10, 25)
-    objective = Objective(lambda sample: jnp.tanh(sample), kernel, jnp.tanh(y), unbiased)
+    objective = KID(lambda sample: jnp.tanh(sample), kernel, jnp.tanh(y), unbiased)
     expected = mmd(kernel, jnp.tanh(x), jnp.tanh(y), unbiased)
     np.testing.assert_allclose(objective(x), expected, rtol=1e-12)
 

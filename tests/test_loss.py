@@ -13,12 +13,12 @@ from jaxtyping import Array
 from networks import conv_model
 from samplerzoo import (
     GDDIM,
+    KID,
     RDDIM,
     AbstractKernel,
     CosineVP,
     DiffusionModel,
     Linear,
-    Objective,
     Polynomial,
     batch_loss,
     free_parameters,
@@ -76,7 +76,7 @@ def losses(name, microbatch):
 
     def loss(flat, kernel):
         table = eqx.combine(rebuild(flat), rest).table(model.schedule)
-        objective = Objective(features, kernel, features(DATA))
+        objective = KID(features, kernel, features(DATA))
         return batch_loss(table, model, objective, jax.random.key(3), BATCH, microbatch)
 
     return loss, flat + 0.05 * np.random.default_rng(2).normal(size=flat.shape)
@@ -137,7 +137,7 @@ MAKERS = {
 def test_it_is_the_objective_of_the_samples(x64, name, kernel):
     """And so is its gradient, but for the first time, which is held fixed."""
     model = DiffusionModel(network, CosineVP(), (3,), prediction="v")
-    objective = Objective(features, kernel, features(DATA), unbiased=False)
+    objective = KID(features, kernel, features(DATA), unbiased=False)
     key = jax.random.key(0)
 
     def plain(table):
@@ -171,7 +171,7 @@ def test_the_parts_are_the_fewest_and_of_one_size():
 @pytest.mark.parametrize("family", [RDDIM(5), GDDIM(5)], ids=["rddim", "gddim"])
 def test_memory_is_that_of_one_part_and_of_the_stored_states(family):
     model = conv_model(width=16, depth=2)
-    objective = Objective(Pixels(), Linear(), jnp.zeros((2, 3072)))
+    objective = KID(Pixels(), Linear(), jnp.zeros((2, 3072)))
     table = family.table(model.schedule)
 
     def memory(batch):
@@ -203,7 +203,7 @@ def test_the_network_is_traced_twice(steps, microbatch):
         return network(x, t)
 
     model = DiffusionModel(counted, CosineVP(), (3,))
-    objective = Objective(features, Linear(), features(DATA).astype(np.float32))
+    objective = KID(features, Linear(), features(DATA).astype(np.float32))
     slope = jax.jit(
         jax.value_and_grad(lambda t: batch_loss(t, model, objective, key, BATCH, microbatch))
     )
@@ -226,7 +226,7 @@ def test_the_network_is_asked_as_often_as_is_needed():
         return jnp.tanh(x + t)
 
     model = DiffusionModel(counted, CosineVP(), (3,))
-    objective = Objective(features, Linear(), features(DATA).astype(np.float32))
+    objective = KID(features, Linear(), features(DATA).astype(np.float32))
     slope = jax.jit(jax.grad(lambda t: batch_loss(t, model, objective, jax.random.key(0), 2)))
     jax.block_until_ready(slope(RDDIM(4).table(CosineVP())))
     assert len(seen) == 4 + 3

@@ -12,10 +12,10 @@ import pytest
 from samplerzoo import (
     DDIM,
     GDDIM,
+    KID,
     RDDIM,
     CosineVP,
     DivergedError,
-    Objective,
     Polynomial,
     adam,
     finish,
@@ -48,7 +48,7 @@ def begin(family=None, features=identity, **options):
     """A search's constant arguments, and its first state."""
     family = RDDIM(3) if family is None else family
     optimiser = adam(options.pop("iterations", ITERATIONS), options.pop("rate", 0.05))
-    objective = Objective(features, Polynomial(), REFERENCE)
+    objective = KID(features, Polynomial(), REFERENCE)
     state = start(family, free_parameters(family, **options), optimiser)
     return family, objective, optimiser, state
 

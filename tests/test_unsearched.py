@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samplerzoo import DDIM, CosineVP, Linear, Objective, Polynomial, heun, ipndm
+from samplerzoo import DDIM, KID, CosineVP, Linear, Polynomial, heun, ipndm
 from samplerzoo.core.drawing import make_table, report_key, search_key
 from samplerzoo.core.unsearched import (
     SOLVERS,
@@ -76,7 +76,7 @@ def spread_objective(scale, size):
     def moments(x):
         return jnp.concatenate([x, x**2])
 
-    return Objective(moments, Linear(), np.concatenate([data, data**2], axis=1))
+    return KID(moments, Linear(), np.concatenate([data, data**2], axis=1))
 
 
 def test_a_better_solver_is_found():
@@ -97,7 +97,7 @@ def test_all_tables_are_scored_by_one_program():
         return exact.network(x, t)
 
     model = dataclasses.replace(exact, network=network)
-    objective = Objective(lambda x: x, Polynomial(), np.random.default_rng(0).normal(size=(50, 4)))
+    objective = KID(lambda x: x, Polynomial(), np.random.default_rng(0).normal(size=(50, 4)))
     once = distance_of(model, objective, choice_key(0), n=20)
     found = tables()
     once(found["ddim"].to_depth(4))

@@ -47,13 +47,13 @@ def our_model(config: dict, weights: dict | None = None):
 
 def our_search(model, family: str, steps: int, batch: int, found: np.ndarray, optimiser):
     """Our search's first state and its compiled step."""
-    from samplerzoo import GDDIM, RDDIM, Objective, Polynomial, free_parameters
+    from samplerzoo import GDDIM, KID, RDDIM, Polynomial, free_parameters
     from samplerzoo.core.optimise import compile_step, start
     from samplerzoo.features import Pixels
 
     member = {"rddim": RDDIM, "gddim": GDDIM}[family](steps)
     state = start(member, free_parameters(member), optimiser)
-    objective = Objective(Pixels(), Polynomial(), found)
+    objective = KID(Pixels(), Polynomial(), found)
     return state, compile_step(member, state, model, objective, optimiser, batch)
 
 

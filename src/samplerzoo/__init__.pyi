@@ -37,7 +37,14 @@ from .core.likelihood import (
 from .core.loss import batch_loss as batch_loss
 from .core.marginal_levels import departure as departure, marginals as marginals
 from .core.model import DiffusionModel as DiffusionModel, Estimate as Estimate
-from .core.objectives import Objective as Objective
+from .core.objectives import (
+    KID as KID,
+    AbstractObjective as AbstractObjective,
+    Classifier as Classifier,
+    Pool as Pool,
+    Sum as Sum,
+    Teacher as Teacher,
+)
 from .core.ode import (
     follow_ode as follow_ode,
     follow_ode_batch as follow_ode_batch,
@@ -86,6 +93,10 @@ from .references import Bank as Bank, Statistics as Statistics, reference as ref
 from .reports.reporting import Report as Report, report as report
 from .runs.errors import InterruptedRunError as InterruptedRunError, RunError as RunError
 from .runs.evaluating import evaluate as evaluate
+from .runs.objectives import (
+    ObjectiveSetting as ObjectiveSetting,
+    SearchedSpace as SearchedSpace,
+)
 from .runs.parts import load_model as load_model
 from .runs.rows import Scores as Scores
 from .runs.run import Run as Run, load_run as load_run, sample as sample

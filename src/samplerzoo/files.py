@@ -221,7 +221,7 @@ def check_tensor(name: str, array: np.ndarray, shape: tuple[int, ...], floating:
 def digest(tree: object) -> str:
     """Compute the SHA-256 of a pytree's arrays with their paths, dtypes and shapes."""
     total = hashlib.sha256()
-    for name, array in to_tensors(tree).items():
+    for name, array in to_tensors(jax.tree.map(_numbers, tree)).items():
         total.update(f"{name} {array.dtype} {array.shape} ".encode())
         total.update(np.ascontiguousarray(array).tobytes())
     return total.hexdigest()
@@ -233,3 +233,9 @@ def _is_array(leaf: object) -> bool:
 
 def _name(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".")
+
+
+def _numbers(leaf: Any) -> Any:
+    """The numbers of a random key; anything else as it is."""
+    is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jax.random.key_data(leaf) if is_key else leaf

@@ -21,6 +21,7 @@ _SHOWN = 100  # names in a message
 GROUPS = {
     "families": "family",
     "kernels": "kernel",
+    "objectives": "objective",
     "models": "model",
     "formats": "model format",
     "features": "feature extractor",

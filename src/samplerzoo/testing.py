@@ -19,9 +19,11 @@ from jaxtyping import Array
 
 from .core.drawing import make_table
 from .core.engine import run_from_noise, sample_batch
-from .core.families import GRIDS, STRIDES, AbstractFamily
-from .core.kernels import AbstractKernel
+from .core.families import DDIM, GRIDS, STRIDES, AbstractFamily
+from .core.kernels import AbstractKernel, Linear
+from .core.loss import batch_loss
 from .core.model import DiffusionModel
+from .core.objectives import AbstractObjective
 from .core.schedule import EDM, AbstractSchedule, CosineVP, DiscreteVP, LinearVP, RectifiedFlow
 from .core.table import StepTable
 from .data import AbstractDataset
@@ -36,6 +38,7 @@ from .formats import (
     open_local,
 )
 from .metrics import FeatureSet, Metric
+from .runs.objectives import ObjectiveSetting, SearchedSpace
 
 SCHEDULES: tuple[AbstractSchedule, ...] = (
     DiscreteVP.from_betas(np.linspace(1e-4, 0.02, 1000)),
@@ -158,6 +161,68 @@ def check_kernel(cls: type[AbstractKernel], **options: Any) -> None:
     )
     slope = jax.grad(lambda points: jnp.sum(kernel(points, points)))(x)
     _rule(bool(jnp.all(jnp.isfinite(slope))), cls, "must have a finite gradient")
+
+
+def check_objective(make: Callable[..., tuple[AbstractObjective, ...]], **options: Any) -> None:
+    """Check the contract of `samplerzoo.objectives`, on a small model.
+
+    1. It makes a tuple of objectives, at least one, and makes the same ones again.
+    2. Each gives a finite number, whose gradient in the sampler is finite, and not 0.
+    3. Both are the same however a batch is cut.
+
+    Args:
+        make: What the entry point leads to; see `ObjectiveSetting`.
+        **options: What it is given beside the setting.
+
+    Raises:
+        AssertionError: A rule is broken; the message names it.
+    """
+    model, batch = gaussian_model(CosineVP()), 6
+    phi = _Logits(jax.random.normal(jax.random.key(1), (3, 4)))
+    reference = np.asarray(jax.vmap(phi)(jax.random.normal(jax.random.key(2), (50, 3))))
+    spaces = [SearchedSpace("logits", phi, reference)]
+    setting = ObjectiveSetting(model, spaces, Linear(), jax.random.key(3), {})
+    found, again = (make(setting, **options) for _ in range(2))
+    _rule(isinstance(found, tuple) and bool(found), make, "must make a tuple of objectives")
+    _rule(all(isinstance(one, AbstractObjective) for one in found), make,
+          "must make members of samplerzoo.AbstractObjective")  # fmt: skip
+    table = make_table(DDIM(3), model.schedule)
+
+    def value(table, objective, microbatch):
+        return batch_loss(table, model, objective, jax.random.key(0), batch, microbatch)
+
+    slope = eqx.filter_jit(eqx.filter_value_and_grad(value))
+    for one, other in zip(found, again, strict=True):
+        number, gradient = slope(table, one, None)
+        numbers = [np.ravel(leaf) for leaf in jax.tree.leaves((number, gradient))]
+        found_numbers = np.concatenate(numbers)
+        _rule(np.ndim(number) == 0, make, "must give a single number")
+        _rule(bool(np.all(np.isfinite(found_numbers))), make, "must have finite derivatives")
+        _rule(any(np.any(leaf) for leaf in numbers[1:]), make, "must depend on the sampler")
+        for cut, what in ((one, 4), (other, None)):
+            parted = np.concatenate([np.ravel(x) for x in jax.tree.leaves(slope(table, cut, what))])
+            scale = np.abs(found_numbers).max()
+            _rule(np.allclose(parted, found_numbers, rtol=0, atol=1e-3 * scale), make,
+                  "must be the same however a batch is cut, and whenever it is made")  # fmt: skip
+
+
+class _Logits(AbstractExtractor):
+    """Features that are a classifier's answers themselves."""
+
+    weight: Array
+
+    def __call__(self, x: Array) -> Array:
+        return jnp.tanh(x) @ self.weight
+
+    def classifier(self) -> Callable[[Array], Array]:
+        return _same
+
+    def rounded(self) -> "_Logits":
+        return self
+
+
+def _same(features: Array) -> Array:
+    return features
 
 
 def check_model(make: Callable[[], DiffusionModel]) -> None:

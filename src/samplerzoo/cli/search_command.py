@@ -66,14 +66,19 @@ def option(name: str, text: str, **more):
 @click.option("--crop", is_flag=True, help="Crop images to their centre square and resize them.")
 @click.option(
     "--features",
-    help="Features the search compares: a name, resnet:PATH (a CIFAR "
-    "ResNet's safetensors), or python:module:attribute (a function of one sample).  "
+    help="Features the search compares: a name, resnet:PATH (a CIFAR ResNet's safetensors), "
+    "python:module:attribute (a function of one sample), or several with commas.  "
     "[default: those of an embedded model, digits-cnn or cifar10-resnet]",
 )
 @click.option(
     "--report-features",
     help="Other features, for the report.  [default: those of an "
     "embedded model, digits-mlp or cifar10-cnn]",
+)
+@option(
+    "--objective",
+    "What is minimised: kid, teacher, classifier, a plugin's or python:module:attribute, or a sum "
+    "such as kid+0.1*teacher:power=1.",
 )
 @option("--kernel", "Kernel of the KID: a name, or python:module:attribute (a class).")
 @click.option(

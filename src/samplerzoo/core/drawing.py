@@ -48,6 +48,11 @@ def report_key(seed: int) -> Key:
     return jax.random.fold_in(jax.random.key(seed), 1)
 
 
+def objective_key(seed: int) -> Key:
+    """Make the key of what an objective draws before a search: never the samples of a search."""
+    return jax.random.fold_in(jax.random.key(seed), 3)
+
+
 def each(phi: Callable[[Array], Array], samples: Float[Array, "b ..."]) -> Float[Array, "b d"]:
     """Compute the features of a batch of samples, all at once."""
     return jax.vmap(phi)(samples)

@@ -11,11 +11,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
+from jaxtyping import Array, Float, PyTree
 
 from .devices import cut_batch, replicate, shard
 from .engine import run_from_noise
 from .model import DiffusionModel
-from .objectives import Objective
+from .objectives import AbstractObjective, choose
 from .table import StepTable
 from .types import Key, Scalar
 
@@ -23,13 +24,13 @@ from .types import Key, Scalar
 def batch_loss(
     table: StepTable,
     model: DiffusionModel,
-    objective: Objective,
+    objective: AbstractObjective,
     key: Key,
     batch: int,
     microbatch: int | None = None,
     mesh: Mesh | None = None,
 ) -> Scalar:
-    """Compute the objective of samples 0 to `batch - 1` of a key, to be differentiated.
+    """Compute the objective of a batch of samples, to be differentiated.
 
     `jax.value_and_grad` of it is exact whatever the micro-batches and devices, with the memory of
     one micro-batch beside K states of every sample.
@@ -38,7 +39,8 @@ def batch_loss(
         table: The sampler; its first time is held fixed, and has a derivative of 0.
         model: The frozen model.
         objective: What is minimised.
-        key: What the series of samples stands for.
+        key: What the batch is drawn from: samples 0 to `batch - 1` of its series, or of the
+            objective's pool where it has one.
         batch: How many samples.
         microbatch: The most samples that a device takes through the network at a time; by default
             all of its share.
@@ -48,16 +50,32 @@ def batch_loss(
         The objective's value.
 
     Raises:
-        ValueError: `microbatch` is below 1.
+        ValueError: `microbatch` is below 1, or the objective's pool is smaller than the batch.
     """
+    found = batch_features(table, model, objective, key, batch, microbatch, mesh)
+    return objective.distance(found)
+
+
+def batch_features(
+    table: StepTable,
+    model: DiffusionModel,
+    objective: AbstractObjective,
+    key: Key,
+    batch: int,
+    microbatch: int | None = None,
+    mesh: Mesh | None = None,
+) -> PyTree[Float[Array, "batch ..."]]:
+    """Compute what of each sample of a batch the objective needs; see `batch_loss`."""
+    series, chosen = choose(objective, key, batch)
     parts, size = cut_batch(batch, microbatch, mesh)
     # The last part is filled up with samples seen before, whose features are then left out.
-    indices = shard((jnp.arange(parts * size) % batch).reshape(parts, size), mesh, axis=1)
+    indices = chosen[jnp.arange(parts * size) % batch]
     features = eqx.filter_checkpoint(objective.features, prevent_cse=False)
 
     def one(index):
-        return features(run_from_noise(table, model, key, index))
+        return features(run_from_noise(table, model, series, index), index)
 
-    found = jax.lax.map(jax.vmap(one), indices)
-    every = replicate(found.reshape(parts * size, -1), mesh)
-    return objective.distance(every[:batch])
+    cut = shard(indices.reshape(parts, size), mesh, axis=1)
+    found = jax.lax.map(jax.vmap(one), cut)
+    found = jax.tree.map(lambda each: each.reshape(parts * size, *each.shape[2:]), found)
+    return jax.tree.map(lambda each: each[:batch], replicate(found, mesh))

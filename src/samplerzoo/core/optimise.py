@@ -16,7 +16,7 @@ from .devices import cut_batch, device_put, replicate
 from .families import AbstractFamily
 from .loss import batch_loss
 from .model import DiffusionModel
-from .objectives import Objective
+from .objectives import AbstractObjective
 from .types import Key, Scalar
 
 PATIENCE = 10  # skipped steps in a row that end a search
@@ -119,7 +119,7 @@ def compile_step(
     family: AbstractFamily,
     state: SearchState,
     model: DiffusionModel,
-    objective: Objective,
+    objective: AbstractObjective,
     optimiser: optax.GradientTransformation,
     batch: int,
     microbatch: int | None = None,

@@ -14,7 +14,7 @@ from .compiling import jit
 from .drawing import each, stream
 from .families import DDIM, AbstractFamily, deis, dpmpp_multistep, heun, ipndm, unipc
 from .model import DiffusionModel
-from .objectives import Objective
+from .objectives import KID
 from .table import StepTable
 from .types import Key
 
@@ -87,18 +87,18 @@ def choose(tables: Mapping[str, StepTable], score: Callable[[StepTable], float])
 
 def distance_of(
     model: DiffusionModel,
-    objective: Objective,
+    objective: KID,
     key: Key,
     n: int = 512,
     batch: int | None = None,
     mesh: Mesh | None = None,
     apply: Callable[[Callable, Array], Array] = each,
 ) -> Callable[[StepTable], float]:
-    """Make a cheap score of tables: the objective of a few samples.
+    """Make a cheap score of tables: the KID of a few samples.
 
     Args:
         model: The model that they sample.
-        objective: The search's.
+        objective: The KID in the features of the search.
         key: What the samples are drawn from, such as `choice_key`; all tables start from the same
             noises, so that their differences are less random than their scores.
         n: How many samples.
@@ -112,7 +112,7 @@ def distance_of(
     distance = jit(lambda features, objective: objective.distance(features))
 
     def score(table: StepTable) -> float:
-        drawn = stream(table, model, key, n, {"": objective.features}, batch, mesh, apply)
+        drawn = stream(table, model, key, n, {"": objective.phi}, batch, mesh, apply)
         features = np.concatenate([found[""] for _, found in drawn])
         return float(distance(features, objective))
 

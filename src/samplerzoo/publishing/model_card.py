@@ -1,10 +1,10 @@
 """The model card of a pushed sampler."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..hub import PREFIX
-from ..runs.names import repository
+from ..runs.names import repository, split
 from ..runs.rows import ABSENT, read_row
 from ..runs.spec import Config
 from ..tables import Table
@@ -78,7 +78,7 @@ def card_text(name: str, config: Config, result: dict[str, Any], base: dict[str,
         model=_link(config.model),
         nfe=result["nfe"],
         facts="\n".join(f"| {key} | {value} |" for key, value in _facts(config, result)),
-        scores=_table(rows, result["search_features"]),
+        scores=_table(rows, split(result["search_features"])),
         n=", ".join(sorted({str(row["n"]) for row in rows})),
         seed=", ".join(sorted({str(row["seed"]) for row in rows})),
     )
@@ -104,6 +104,7 @@ def _facts(config: Config, result: dict[str, Any]) -> Iterator[tuple[str, str]]:
         "Searched in",
         f"`{config.features}`, kernel `{config.kernel}`" + _options(config.kernel_options),
     )
+    yield "Objective", f"`{config.objective}`"
     yield "Search", f"{config.iterations} iterations of {config.batch} samples, seed {config.seed}"
     yield "Versions", ", ".join(f"{k} {v}" for k, v in config.versions.items())
 
@@ -112,13 +113,13 @@ def _options(options: dict[str, Any]) -> str:
     return "".join(f", {key} = {value}" for key, value in options.items())
 
 
-def _table(rows: list[dict[str, Any]], searched: str) -> str:
+def _table(rows: list[dict[str, Any]], searched: Sequence[str]) -> str:
     """Scores as a Markdown table: a line for each sampler and feature space."""
     found = [read_row(row, "The result") for row in rows]
     metrics = list(dict.fromkeys(metric for row in found for metric in row.scores))
     lines = []
     for row in found:
-        space = f"{row.features} (searched)" if row.features == searched else row.features
+        space = f"{row.features} (searched)" if row.features in searched else row.features
         scores = [f"{row.scores[m]:.4f}" if m in row.scores else ABSENT for m in metrics]
         lines.append([row.sampler, str(row.nfe), space, *scores])
     heads = ["Sampler", "NFE", "Features", *(metric.upper() for metric in metrics)]

@@ -15,7 +15,7 @@ from ..hub.errors import explained
 from ..hub.fetching import listing
 from ..limits import FILE_BYTES
 from ..opening import read_file
-from ..runs.names import published_name as without_path, repository
+from ..runs.names import published_name as without_path, repository, split
 from ..runs.run import PICTURES
 from ..runs.setup import PARTS
 from ..runs.spec import Config
@@ -120,19 +120,17 @@ def public_names(config: Config) -> dict[str, str]:
     Different names stay different: the second of two files of one name is numbered.
     """
     found: dict[str, str] = {}
-    for part in _WITH_PATHS:
-        group = PARTS[part]
-        taken = [found[getattr(config, other)] for other in _before(part, group)]
-        name = getattr(config, part)
-        if name not in found:
-            found[name] = _numbered(without_path(group, name), taken)
+    for group in dict.fromkeys(PARTS[part] for part in _WITH_PATHS):
+        wholes = [getattr(config, part) for part in _WITH_PATHS if PARTS[part] == group]
+        several = group == "features"
+        singles = [one for whole in wholes for one in (split(whole) if several else [whole])]
+        names: dict[str, str] = {}
+        for one in dict.fromkeys(singles):
+            names[one] = _numbered(without_path(group, one), names.values())
+        found |= names
+        if several:
+            found |= {whole: ",".join(names[one] for one in split(whole)) for whole in wholes}
     return found
-
-
-def _before(part: str, group: str) -> list[str]:
-    """The parts of a group that come before one of them."""
-    members = [other for other in _WITH_PATHS if PARTS[other] == group]
-    return members[: members.index(part)]
 
 
 def _numbered(name: str, taken: Collection[str]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..core.table import StepTable
+from ..runs.names import split
 from ..runs.rows import Row
 from ..runs.spec import Config
 from .looks import Look, other_look, searched_look
@@ -118,7 +119,7 @@ class Facts:
         """The searched samplers, each with the features that its searches saw."""
         seen: dict[str, set[str]] = {}
         for search in self.searches:
-            seen.setdefault(search.sampler, set()).add(search.config.features)
+            seen.setdefault(search.sampler, set()).update(split(search.config.features))
         return {sampler: frozenset(spaces) for sampler, spaces in seen.items()}
 
     @cached_property

@@ -524,7 +524,9 @@ def _(make: partial) -> dict[str, Any]:
     return declared(make.func)
 
 
-def construct(cls: type, what: str, fixed: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+def construct(
+    cls: Callable, what: str, fixed: Mapping[str, Any], options: Mapping[str, Any]
+) -> Any:
     """Make `cls(**fixed, **options)`.
 
     Raises:

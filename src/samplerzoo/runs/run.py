@@ -24,7 +24,7 @@ from ..hub import PREFIX, parse
 from ..limits import FILE_BYTES
 from ..opening import read_file
 from .errors import RunError
-from .names import label_of
+from .names import label_of, split
 from .parts import load_model, make_family
 from .published import fetch_config, fetch_run
 from .rows import Scores, read_row
@@ -200,7 +200,7 @@ class Run:
         where = f"The result of {self.path or 'the run'}"
         roles = {
             result["report_features"]: "not searched",
-            result["search_features"]: "searched",
+            **dict.fromkeys(split(result["search_features"]), "searched"),
         }
         rows = [read_row(row, where) for row in result["rows"]]
         about = {"model": self.config.model, "data": self.config.data}

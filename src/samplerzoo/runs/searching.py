@@ -20,6 +20,7 @@ from ..core.families import AbstractFamily
 from ..core.kernels import AbstractKernel
 from ..core.memory import TooLargeError, free_memory, largest
 from ..core.model import DiffusionModel
+from ..core.objectives import AbstractObjective
 from ..core.optimise import (
     DivergedError,
     SearchState,
@@ -55,10 +56,12 @@ from .setup import (
 )
 from .spec import Config
 from .store import (
+    OBJECTIVE,
     SAMPLER,
     append_log,
     cut_log,
     load_checkpoint,
+    load_computed,
     load_config,
     load_result,
     locked,
@@ -69,6 +72,7 @@ from .store import (
     resuming,
     run_folder,
     save_checkpoint,
+    save_computed,
     save_config,
     save_result,
 )
@@ -88,8 +92,9 @@ def search(
     data: GivenData | None = None,
     split: str | None = None,
     crop: bool = False,
-    features: str | Extractor | None = None,
+    features: str | Extractor | Sequence[str | Extractor] | None = None,
     report_features: str | Extractor | None = None,
+    objective: str | AbstractObjective = "kid",
     kernel: str | type[AbstractKernel] | AbstractKernel = "linear",
     kernel_options: Mapping[str, Any] | None = None,
     batch: int = 512,
@@ -128,8 +133,12 @@ def search(
         split: Part of the data, of a path.
         crop: Whether images of a path are cropped to their centre square and resized.
         features: What the search compares: a registered name, `resnet:path`,
-            `python:module:attribute`, or a function of one sample. [default: the model's own]
+            `python:module:attribute`, or a function of one sample; or several, as a list or with
+            commas between their names. [default: the model's own]
         report_features: Other features, for the report. [default: the model's own]
+        objective: What is minimised: `"kid"`; `"teacher"`, the distance to what many steps make of
+            the same noise; `"classifier"`; a plugin's; or a sum such as `"kid+0.1*teacher"`, whose
+            terms are first divided by what they are at the start. Or an objective as it is.
         kernel: A KID kernel's registered name, `python:module:attribute`, its class, or a kernel.
         kernel_options: Options of the kernel, such as `{"degree": 3}`.
         batch: Samples a step.
@@ -179,6 +188,7 @@ def search(
             "crop": crop,
             "features": features,
             "report_features": report_features,
+            "objective": objective,
             "kernel": kernel,
             "kernel_options": dict(kernel_options or {}),
             "batch": batch,
@@ -210,6 +220,7 @@ def search(
     with locked(folder):
         if crew.first:
             refuse_taken(folder)  # by another process, meanwhile
+            save_computed(folder, setup.computed)
             save_config(folder, config)
         crew.share(folder, "config.toml")
         check_hashes(load_config(folder), config.hashes)
@@ -224,8 +235,9 @@ def resume(
     family: type[AbstractFamily] | AbstractFamily | None = None,
     model: DiffusionModel | Callable[[], DiffusionModel] | None = None,
     data: GivenData | None = None,
-    features: Extractor | None = None,
+    features: Extractor | Sequence[str | Extractor] | None = None,
     report_features: Extractor | None = None,
+    objective: AbstractObjective | None = None,
     kernel: type[AbstractKernel] | AbstractKernel | None = None,
     progress: bool = True,
     callback: OnStep | None = None,
@@ -242,8 +254,9 @@ def resume(
         family: The family, if it was an object when the search began.
         model: The model, if it was an object.
         data: The data, if they were an object.
-        features: The searched features, if they were an object.
+        features: The searched features, if one of them was an object.
         report_features: The report's features, if they were an object.
+        objective: The objective, if it was an object.
         kernel: The kernel, if it was an object.
         progress: Whether bars are shown on stderr.
         callback: Called after each step as `callback(step, kid, state)`.
@@ -265,6 +278,7 @@ def resume(
         "data": data,
         "features": features,
         "report_features": report_features,
+        "objective": objective,
         "kernel": kernel,
     }
     objects = {part: value for part, value in given.items() if value is not None}
@@ -307,7 +321,7 @@ def _resume(
 ) -> Run:
     """Continue the search in a folder; its parts that were objects are given again."""
     folder = crew.scratch or run_folder(path)
-    crew.share(folder, "config.toml", "checkpoint.safetensors", "result.json")
+    crew.share(folder, "config.toml", OBJECTIVE, "checkpoint.safetensors", "result.json")
     config, result = load_config(folder), load_result(folder)
     if result is not None:
         return Run(config, path=folder, objects=objects)
@@ -319,7 +333,7 @@ def _resume(
                 "Warning: the versions have changed, so numbers may differ: %s.", ", ".join(changed)
             )
         shown = progress and crew.first
-        setup = load_setup(config, objects, shown)
+        setup = load_setup(config, objects, shown, load_computed(folder))
         check_hashes(config, setup.hashes)
         load_checkpoint(
             folder, start(setup.family, setup.free, adam(config.iterations, 1.0)), config

@@ -12,15 +12,18 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from ..core.devices import all_devices
+from ..core.drawing import objective_key
 from ..core.families import AbstractFamily, free_parameters
 from ..core.model import DiffusionModel
-from ..core.objectives import Objective
+from ..core.objectives import AbstractObjective
 from ..core.schedule import CosineVP
 from ..files import digest
 from ..metrics import FeatureSet
 from ..references import same
 from ..registry import entries
-from .names import check_known, defaults, label_of, name_of, pinned, repository
+from .names import check_known, defaults, label_of, name_of, pinned, repository, split
+from .objectives import ObjectiveSetting, SearchedSpace, make_objective, named_objectives
 from .parts import (
     Extractor,
     hashes,
@@ -42,11 +45,12 @@ PARTS = {
     "data": "datasets",
     "features": "features",
     "report_features": "features",
+    "objective": "objectives",
     "kernel": "kernels",
 }
 # Of a configuration, what says nothing of what is searched.
 _ASIDE = ("microbatch", "checkpoint_every", "allow_code", "directory", "hashes", "versions")
-_HASHED = ("family", "kernel")  # as objects: a name says what they are
+_HASHED = ("family", "objective", "kernel")  # as objects: a name says what they are
 
 
 class Setup(NamedTuple):
@@ -57,6 +61,7 @@ class Setup(NamedTuple):
         free: What of it is searched, see `free_parameters`.
         model: The model.
         objective: What the search minimises; its features do not round samples to 8 bits.
+        computed: Arrays that took long to compute for the objective, by name.
         features: The extractors of the report, by name.
         references: The features of the data, by the extractor's name.
         shown: Images of the data, chosen at random, None where it has no images.
@@ -66,7 +71,8 @@ class Setup(NamedTuple):
     family: AbstractFamily
     free: PyTree[bool]
     model: DiffusionModel
-    objective: Objective
+    objective: AbstractObjective
+    computed: dict[str, np.ndarray]
     features: dict[str, Extractor]
     references: dict[str, FeatureSet]
     shown: np.ndarray | None
@@ -93,28 +99,55 @@ def configure(given: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
     names |= _object_names(objects)
     names |= _own_parts(names)
     for part, name in names.items():
-        check_known(PARTS[part], str(name))
-    given |= {part: pinned(PARTS[part], str(name)) for part, name in names.items()}
+        for one in _parts_of(part, str(name)):
+            check_known(PARTS[part], one)
+    given |= {part: _pinned(part, str(name)) for part, name in names.items()}
     if given["steps"] is None:
         given["steps"] = _steps_of(objects.get("family"))
     return Config(**given, versions=versions(*_plugins(names))), objects
 
 
+def _parts_of(part: str, name: str) -> list[str]:
+    """The single names in a name: several feature spaces may be searched, objectives added."""
+    if part == "features":
+        return split(name)
+    return named_objectives(name) if part == "objective" else [name]
+
+
+def _pinned(part: str, name: str) -> str:
+    if part == "objective":
+        return name
+    return ",".join(pinned(PARTS[part], one) for one in _parts_of(part, name))
+
+
 def _is_object(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return not all(isinstance(one, str) for one in value)
     return value is not None and not isinstance(value, str | Path)
 
 
-def _name(value: str | Path | None) -> str | None:
-    return str(value.absolute()) if isinstance(value, Path) else value
+def _name(value: str | Path | Sequence[str] | None) -> str | None:
+    if isinstance(value, Path):
+        return str(value.absolute())
+    return value if value is None or isinstance(value, str) else ",".join(value)
 
 
 def _object_names(objects: Mapping[str, Any]) -> dict[str, str]:
     """What each object is called; different extractors are told apart."""
-    names = {part: name_of(value) for part, value in objects.items()}
+    names = {part: _object_name(value) for part, value in objects.items()}
     both = [objects.get(part) for part in ("features", "report_features")]
     if names.get("features") == names.get("report_features") and both[0] is not both[1]:
         names["report_features"] += "-2"
     return names
+
+
+def _object_name(value: Any) -> str:
+    if not isinstance(value, list | tuple):
+        return name_of(value)
+    names = [one if isinstance(one, str) else name_of(one) for one in value]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Two of the features have one name: {', '.join(names)}; rename one.")
+    return ",".join(names)
 
 
 def _own_parts(names: Mapping[str, str | None]) -> dict[str, str]:
@@ -183,7 +216,12 @@ def _plugins(names: Mapping[str, str | None]) -> set[str]:
     return {point.dist.name for point in points if point.dist and point.dist.name}
 
 
-def load_setup(config: Config, objects: Mapping[str, Any], progress: bool) -> Setup:
+def load_setup(
+    config: Config,
+    objects: Mapping[str, Any],
+    progress: bool,
+    computed: Mapping[str, np.ndarray] | None = None,
+) -> Setup:
     """Load everything that a configuration names, and check it against one another.
 
     Every image of the data has been read once, now or when their features were kept.
@@ -192,6 +230,7 @@ def load_setup(config: Config, objects: Mapping[str, Any], progress: bool) -> Se
         config: The configuration.
         objects: The parts that are objects; a name stands for each of the others.
         progress: Whether bars are shown on stderr.
+        computed: What an earlier call computed for the objective.
 
     Raises:
         ValueError: A part cannot be loaded, or does not fit the others.
@@ -212,20 +251,48 @@ def load_setup(config: Config, objects: Mapping[str, Any], progress: bool) -> Se
         )
     kernel = load_kernel(parts["kernel"], config.kernel_options, **trust)
     data = load_data(parts["data"], model.shape, model.clip, config.split, config.crop, **trust)
-    spaces = {config.features: parts["features"], config.report_features: parts["report_features"]}
+    searched = _by_name(config.features, parts["features"])
+    spaces = searched | {config.report_features: parts["report_features"]}
     features = {
         name: load_features(phi, model.shape, rounding=True, **trust)
         for name, phi in spaces.items()
     }
     references = load_references(features, data, progress=progress)
-    searched = load_features(parts["features"], model.shape, **trust)
-    objective = Objective(searched, kernel, references[config.features].features)
+    computed = dict(computed or {})
+    setting = ObjectiveSetting(
+        model,
+        [
+            SearchedSpace(name, load_features(phi, model.shape, **trust), references[name].features)
+            for name, phi in searched.items()
+        ],
+        kernel,
+        objective_key(config.seed),
+        computed,
+        all_devices(),
+    )
+    objective = make_objective(parts["objective"], setting, family, config.batch, **trust)
     name = None if "model" in objects else config.model
     found = hashes(model, data, features, name)
     found |= {part: digest(objects[part]) for part in _HASHED if part in objects}
     return Setup(
-        family, free, model, objective, features, references, random_images(data, SHOWN), found
+        family,
+        free,
+        model,
+        objective,
+        computed,
+        features,
+        references,
+        random_images(data, SHOWN),
+        found,
     )
+
+
+def _by_name(names: str, given: Any) -> dict[str, Any]:
+    """The extractors that are searched, names or objects, by their names."""
+    several = split(names)
+    if isinstance(given, str):
+        return dict(zip(several, several, strict=True))
+    return dict(zip(several, given if isinstance(given, list | tuple) else [given], strict=True))
 
 
 def add_directory(config: Config) -> None:

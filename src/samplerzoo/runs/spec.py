@@ -118,8 +118,10 @@ class Config:
         data: The name of the data.
         split: Part of the data.
         crop: Whether images are cropped to their centre square and resized.
-        features: The name of the features that the search compares.
+        features: The names of the features that the search compares, with commas between them.
         report_features: The name of other features, for the report.
+        objective: What the search minimises: names of objectives with weights, such as
+            `kid+0.1*teacher`.
         kernel: The name of the KID's kernel.
         kernel_options: Options of the kernel.
         batch: Samples a step.
@@ -150,6 +152,7 @@ class Config:
     crop: bool = False
     features: str
     report_features: str
+    objective: str = "kid"
     kernel: str = "linear"
     kernel_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     batch: int = 512

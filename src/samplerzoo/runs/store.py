@@ -42,12 +42,13 @@ from ..schema import (
     text,
     whole,
 )
-from ..wording import phrase, shown
+from ..wording import phrase, printable, shown
 from .errors import InterruptedRunError, LockedError
-from .spec import Config
+from .spec import DEFAULTS, Config
 
 FORMAT = "samplerzoo.sampler/1"
 SAMPLER = "sampler.safetensors"  # in a run's folder
+OBJECTIVE = "objective.safetensors"
 LOCK = ".lock"  # the file that a process at work in a folder holds
 _COUNT = whole(0, 2**53)
 _NAME = text(1000)
@@ -78,6 +79,7 @@ _SEARCHED = (
     "label",
     "guidance",
     "features",
+    "objective",
     "kernel",
     "kernel_options",
     "batch",
@@ -278,10 +280,11 @@ def _check_config(what: str, then: Mapping[str, Any], config: Config) -> None:
     """Refuse a configuration that was edited since a checkpoint was written."""
     now = json.loads(json.dumps(_searched(config)))
     for name in now:
-        if then.get(name) != now[name]:
+        before = then.get(name, DEFAULTS.get(name))
+        if before != now[name]:
             raise ValueError(
                 f"{what}: {name} is {shown(now[name])} in config.toml and was "
-                f"{shown(then.get(name))} when it was written; put it back, or search anew."
+                f"{shown(before)} when it was written; put it back, or search anew."
             )
 
 
@@ -303,6 +306,28 @@ def _check_state(
             )
     if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state.parameters)):
         raise ValueError(f"{what}: its parameters are not finite.")
+
+
+def save_computed(folder: Path, computed: Mapping[str, np.ndarray]) -> None:
+    """Write objective.safetensors, what took long to compute for the objective, if anything did."""
+    if computed:
+        write_tensors(folder / OBJECTIVE, dict(computed), {"kind": "objective"})
+
+
+def load_computed(folder: Path) -> dict[str, np.ndarray]:
+    """Read what was computed for the objective; nothing where there is no such file.
+
+    Raises:
+        ValueError: The file is damaged, or holds numbers that are not finite.
+    """
+    path = folder / OBJECTIVE
+    if not path.exists():
+        return {}
+    tensors, _ = read_tensors(path)
+    for name, array in tensors.items():
+        if not np.all(np.isfinite(array)):
+            raise ValueError(f"{path} holds numbers that are not finite, in {printable(name)!r}.")
+    return tensors
 
 
 def save_sampler(path: str | Path, family: AbstractFamily, table: StepTable, about: dict) -> None:

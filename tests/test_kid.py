@@ -1,4 +1,4 @@
-"""What a search minimises."""
+"""The kernel distance that a search minimises."""
 
 import equinox as eqx
 import jax
@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from samplerzoo import (
+    KID,
     RBF,
     Linear,
-    Objective,
     Polynomial,
     RationalQuadratic,
     extract,
@@ -27,13 +27,13 @@ def test_the_constant_makes_it_a_distance_to_itself(x64):
     """Biased, the distance of the reference to itself is 0."""
     reference = features(np.random.default_rng(1).normal(size=(20, 3)))
     for kernel in KERNELS:
-        objective = Objective(lambda x: x, kernel, reference, unbiased=False)
+        objective = KID(lambda x: x, kernel, reference, unbiased=False)
         assert abs(objective(reference)) < 1e-14
 
 
 def test_the_order_of_samples_is_of_no_account(x64):
     samples = jnp.asarray(np.random.default_rng(2).normal(size=(9, 3)))
-    objective = Objective(features, Polynomial(), features(samples + 0.5))
+    objective = KID(features, Polynomial(), features(samples + 0.5))
     np.testing.assert_allclose(objective(samples[::-1]), objective(samples), rtol=1e-12)
 
 
@@ -48,7 +48,7 @@ def test_features_of_batches_are_those_of_the_whole(x64, n):
 @pytest.mark.slow
 def test_gram_matrices_of_large_batches_come_in_blocks():
     """The whole one of 16,384 features by 50,000 has 3.3 GB; its derivative as much again."""
-    objective = Objective(jnp.tanh, Polynomial(), jnp.zeros((2, 64)))
+    objective = KID(jnp.tanh, Polynomial(), jnp.zeros((2, 64)))
     objective = eqx.tree_at(lambda o: o.reference, objective, jnp.zeros((50_000, 64)))
     slope = eqx.filter_jit(lambda objective, x: jax.value_and_grad(objective.distance)(x))
     program = slope.lower(objective, jnp.zeros((16_384, 64))).compile().compiled
