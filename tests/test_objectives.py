@@ -149,11 +149,15 @@ def test_weights_are_in_units_of_the_start(x64):
     model, terms = parts()
     table = make_table(DDIM(3), model.schedule)
     given = Sum((terms["kid"], terms["squares"]), np.array([3.0, 0.5]))
-    found = scaled(given, table, model, jax.random.key(0), BATCH)
+
+    def score(objective, key):
+        return batch_loss(table, model, objective, key, BATCH)
+
+    found = scaled(given, score, jax.random.key(0))
     keys = [jax.random.fold_in(jax.random.key(0), n) for n in range(4)]
     errors = [float(batch_loss(table, model, terms["squares"], key, BATCH)) for key in keys]
     np.testing.assert_allclose(found.weights[1], 0.5 / np.mean(errors), rtol=1e-9)
-    rescaled = scaled(Sum(found.terms, 2 * found.weights), table, model, jax.random.key(0), BATCH)
+    rescaled = scaled(Sum(found.terms, 2 * found.weights), score, jax.random.key(0))
     np.testing.assert_allclose(rescaled.weights / found.weights, 2 * found.weights / given.weights)
 
 

@@ -184,8 +184,11 @@ def check_objective(make: Callable[..., tuple[AbstractObjective, ...]], **option
     setting = ObjectiveSetting(model, spaces, Linear(), jax.random.key(3), {})
     found, again = (make(setting, **options) for _ in range(2))
     _rule(isinstance(found, tuple) and bool(found), make, "must make a tuple of objectives")
-    _rule(all(isinstance(one, AbstractObjective) for one in found), make,
-          "must make members of samplerzoo.AbstractObjective")  # fmt: skip
+    _rule(
+        all(isinstance(one, AbstractObjective) for one in found),
+        make,
+        "must make members of samplerzoo.AbstractObjective",
+    )
     table = make_table(DDIM(3), model.schedule)
 
     def value(table, objective, microbatch):
@@ -202,8 +205,11 @@ def check_objective(make: Callable[..., tuple[AbstractObjective, ...]], **option
         for cut, what in ((one, 4), (other, None)):
             parted = np.concatenate([np.ravel(x) for x in jax.tree.leaves(slope(table, cut, what))])
             scale = np.abs(found_numbers).max()
-            _rule(np.allclose(parted, found_numbers, rtol=0, atol=1e-3 * scale), make,
-                  "must be the same however a batch is cut, and whenever it is made")  # fmt: skip
+            _rule(
+                np.allclose(parted, found_numbers, rtol=0, atol=1e-3 * scale),
+                make,
+                "must be the same however a batch is cut, and whenever it is made",
+            )
 
 
 class _Logits(AbstractExtractor):

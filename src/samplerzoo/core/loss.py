@@ -11,7 +11,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, PyTree
 
 from .devices import cut_batch, replicate, shard
 from .engine import run_from_noise
@@ -52,20 +51,6 @@ def batch_loss(
     Raises:
         ValueError: `microbatch` is below 1, or the objective's pool is smaller than the batch.
     """
-    found = batch_features(table, model, objective, key, batch, microbatch, mesh)
-    return objective.distance(found)
-
-
-def batch_features(
-    table: StepTable,
-    model: DiffusionModel,
-    objective: AbstractObjective,
-    key: Key,
-    batch: int,
-    microbatch: int | None = None,
-    mesh: Mesh | None = None,
-) -> PyTree[Float[Array, "batch ..."]]:
-    """Compute what of each sample of a batch the objective needs; see `batch_loss`."""
     series, chosen = choose(objective, key, batch)
     parts, size = cut_batch(batch, microbatch, mesh)
     # The last part is filled up with samples seen before, whose features are then left out.
@@ -78,4 +63,4 @@ def batch_features(
     cut = shard(indices.reshape(parts, size), mesh, axis=1)
     found = jax.lax.map(jax.vmap(one), cut)
     found = jax.tree.map(lambda each: each.reshape(parts * size, *each.shape[2:]), found)
-    return jax.tree.map(lambda each: each[:batch], replicate(found, mesh))
+    return objective.distance(jax.tree.map(lambda each: each[:batch], replicate(found, mesh)))

@@ -13,9 +13,12 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from ..core.compiling import jit
+from ..core.devices import device_put, replicate
 from ..core.drawing import NUMBERS, make_table
 from ..core.families import DDIM, AbstractFamily
 from ..core.kernels import AbstractKernel
+from ..core.loss import batch_loss
 from ..core.model import DiffusionModel
 from ..core.objectives import (
     KID,
@@ -29,7 +32,7 @@ from ..core.objectives import (
     table_targets,
 )
 from ..core.scaling import scaled
-from ..core.types import Key, State
+from ..core.types import Key, Scalar, State
 from ..features import AbstractExtractor, Pixels, apply
 from .names import OBJECT, PYTHON, find, options
 from .parts import construct
@@ -93,12 +96,12 @@ class Term(NamedTuple):
     options: dict[str, Any]
 
 
-def kid(setting: ObjectiveSetting) -> tuple[AbstractObjective, ...]:
+def kid_objectives(setting: ObjectiveSetting) -> tuple[AbstractObjective, ...]:
     """Make the KID of each feature space."""
     return tuple(KID(s.features, setting.kernel, s.reference) for s in setting.spaces)
 
 
-def teacher(
+def teacher_objectives(
     setting: ObjectiveSetting,
     power: int = 2,
     space: str = "states",
@@ -164,7 +167,7 @@ class Logits(eqx.Module):
         return self.head(self.features(x))
 
 
-def classifier(
+def classifier_objectives(
     setting: ObjectiveSetting, label: int | None = None
 ) -> tuple[AbstractObjective, ...]:
     """Make the question to the classifiers whose features are searched.
@@ -280,11 +283,19 @@ def _named(
     total = Sum(terms, np.asarray(weights, np.float32))
 
     def scales() -> np.ndarray:
-        model = setting.model
-        share = max(1, NUMBERS // math.prod(model.shape))
+        model, mesh = setting.model, setting.mesh
         table = make_table(family, model.schedule)
-        key = jax.random.fold_in(setting.key, 1)
-        return np.asarray(scaled(total, table, model, key, batch, share, setting.mesh).weights)
+        share = max(1, NUMBERS // math.prod(model.shape))
+
+        def value(objective: AbstractObjective, key: Key) -> Scalar:
+            return replicate(batch_loss(table, model, objective, key, batch, share, mesh), mesh)
+
+        compute = jit(value)
+
+        def score(objective: AbstractObjective, key: Key) -> Scalar:
+            return compute(*device_put((objective, key), mesh))
+
+        return np.asarray(scaled(total, score, jax.random.fold_in(setting.key, 1)).weights)
 
     return Sum(terms, setting.keep(f"weights of {given}", scales))
 

@@ -52,19 +52,8 @@ class Sum(AbstractObjective):
         return tuple(term.features(sample, index) for term in self.terms)
 
     def distance(self, features: tuple[PyTree[Float[Array, "N ..."]], ...]) -> Scalar:
-        return jnp.dot(self.weights, self.values(features))
-
-    def values(self, features: tuple[PyTree[Float[Array, "N ..."]], ...]) -> Float[Array, "terms"]:
-        """Compute each term by itself, without its weight.
-
-        Args:
-            features: As `features` gives them, with a leading axis of at least two samples.
-
-        Returns:
-            The value of each term.
-        """
         pairs = zip(self.terms, features, strict=True)
-        return jnp.stack([term.distance(found) for term, found in pairs])
+        return jnp.dot(self.weights, jnp.stack([term.distance(found) for term, found in pairs]))
 
 
 def _same(one: Pool, other: Pool) -> bool:
