@@ -16,6 +16,7 @@ from samplerzoo.schema import (
     check,
     choice,
     either,
+    list_of,
     mapping,
     number,
     number_above,
@@ -26,14 +27,13 @@ from samplerzoo.schema import (
     read_lines,
     read_toml,
     record,
-    row,
     text,
     whole,
 )
 from samplerzoo.wording import phrase, printable, sentence, shown
 
 NETWORK = record(
-    {"width": whole(1, 64), "layers": row(record({"size": whole(1, 9)}), 1, 3)},
+    {"width": whole(1, 64), "layers": list_of(record({"size": whole(1, 9)}), 1, 3)},
     {"bias": FLAG, "scale": or_null(number_above(0.0, 1.0)), "kind": choice("a", None, 1)},
     closed=True,
 )
@@ -67,14 +67,14 @@ def test_what_breaks_a_rule_is_named_with_its_place(value, words):
 
 def test_what_keeps_the_rules_passes():
     check(GOOD, NETWORK, "f")
-    check({"a": 1.5, "b": [None]}, mapping(either(NUMBER, row(choice(None)))), "f")
+    check({"a": 1.5, "b": [None]}, mapping(either(NUMBER, list_of(choice(None)))), "f")
     check("layer.0", text(20, r"layer\.\d+"), "f")
     check("two\nlines", TEXT, "f")
     for value, rule in (("layer", text(20, r"layer\.\d+")), ("ab", text(1)), (3, number(0.0, 2.5))):
         with pytest.raises(ValueError, match="it must be"):
             check(value, rule, "f")
     with pytest.raises(ValueError, match="a finite number, or a list"):
-        check("x", either(NUMBER, row(NUMBER)), "f")
+        check("x", either(NUMBER, list_of(NUMBER)), "f")
 
 
 SMALL = Limit("SAMPLERZOO_TESTS_BYTES", 2**20, "bytes")

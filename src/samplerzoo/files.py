@@ -17,7 +17,7 @@ import safetensors
 import safetensors.numpy
 
 from .opening import open_file
-from .schema import ANYTHING, Rule, check, mapping, parse_json, record, row, text, whole
+from .schema import ANYTHING, Rule, check, list_of, mapping, parse_json, record, text, whole
 from .wording import phrase
 
 T = TypeVar("T")
@@ -28,8 +28,8 @@ _METADATA = "__metadata__"
 _PLACE: Rule = record(
     {
         "dtype": text(20),
-        "shape": row(whole(0, 2**60), most=100),
-        "data_offsets": row(whole(0, 2**60), 2, 2),
+        "shape": list_of(whole(0, 2**60), most=100),
+        "data_offsets": list_of(whole(0, 2**60), 2, 2),
     }
 )
 DTYPES = {

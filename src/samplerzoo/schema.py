@@ -109,7 +109,9 @@ def read_toml(path: Path, rule: Rule, limit: Limit = CONFIG_BYTES) -> Any:
     return _parse(_toml, "TOML", _read(path, limit), rule, _named(path))
 
 
-def read_lines(path: Path, rule: Rule, limit: Limit = TEXT_BYTES) -> list[Any]:
+def read_lines(
+    path: Path, rule: Rule, limit: Limit = TEXT_BYTES, to_damage: bool = False
+) -> list[Any]:
     """Read the whole lines of a file of JSON lines, and check each against a rule.
 
     A last line that is cut off, as a process that is killed leaves it, is not read.
@@ -118,15 +120,24 @@ def read_lines(path: Path, rule: Rule, limit: Limit = TEXT_BYTES) -> list[Any]:
         path: The file.
         rule: What each line must be.
         limit: How large the file may be.
+        to_damage: Whether reading ends before the first line that is damaged.
+
+    Returns:
+        What the lines hold.
 
     Raises:
-        ValueError: With the number of the line, where one is not JSON or breaks the rule.
+        ValueError: A line is not JSON or breaks the rule, and reading does not end there; the
+            message says its number.
     """
-    *lines, last = _read(path, limit).split(b"\n")
-    if len(lines) == 0 and last:
-        return []
-    named = ((f"{_named(path)}, line {n}", line) for n, line in enumerate(lines, 1))
-    return [parse_json(line, rule, name) for name, line in named]
+    found = []
+    for number, line in enumerate(_read(path, limit).split(b"\n")[:-1], 1):
+        try:
+            found.append(parse_json(line, rule, f"{_named(path)}, line {number}"))
+        except ValueError:
+            if to_damage:
+                break
+            raise
+    return found
 
 
 def read_front(path: Path, rule: Rule, limit: Limit = CONFIG_BYTES) -> Any:
@@ -279,7 +290,7 @@ def or_null(rule: Rule) -> Rule:
     return Rule(words, fault)
 
 
-def row(rule: Rule, least: int = 0, most: int = 100_000) -> Rule:
+def list_of(rule: Rule, least: int = 0, most: int = 100_000) -> Rule:
     """Make the rule of lists of `least` to `most` items that keep a rule each."""
     words = f"a list of {least} to {most} items, each {rule.words}"
     a_row = _scalar(words, lambda v: isinstance(v, list | tuple) and least <= len(v) <= most)

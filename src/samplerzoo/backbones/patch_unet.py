@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from ..core.types import Key, Scalar
 from ..files import from_tensors, in_half, read_tensors, to_tensors, write_tensors
-from ..schema import choice, parse_json, record, row, whole
+from ..schema import choice, list_of, parse_json, record, whole
 from .layers import Conv, Dense, GroupNorm, activated, endless, fold_pixels, unfold_pixels
 from .unet import Perceptron, Positional
 from .unet_blocks import Attention, MidBlock, ResnetBlock, norm
@@ -28,7 +28,7 @@ KIND = "PatchUNet"
 _SIZE = whole(1, 2**20)
 # What a file says of its network.
 SAVED = record(
-    {"kind": choice(KIND), "widths": row(_SIZE, 1, 20)},
+    {"kind": choice(KIND), "widths": list_of(_SIZE, 1, 20)},
     dict.fromkeys(("size", "channels", "patch", "heads", "groups", "embedding"), _SIZE),
     closed=True,
 )

@@ -11,10 +11,10 @@ from ..schema import (
     check,
     choice,
     either,
+    list_of,
     number,
     or_null,
     record,
-    row,
     whole,
 )
 
@@ -35,7 +35,7 @@ UP_BLOCKS = {
 }
 # What a configuration may say.
 _RULES: dict[str, Rule] = {
-    "sample_size": or_null(either(_SIDE, row(_SIDE, 2, 2))),
+    "sample_size": or_null(either(_SIDE, list_of(_SIDE, 2, 2))),
     "in_channels": _CHANNELS,
     "out_channels": _CHANNELS,
     "center_input_sample": FLAG,
@@ -43,10 +43,10 @@ _RULES: dict[str, Rule] = {
     "time_embedding_dim": or_null(_CHANNELS),
     "freq_shift": number(0.0, 100.0),
     "flip_sin_to_cos": FLAG,
-    "down_block_types": row(choice(*DOWN_BLOCKS), 1, 12),
+    "down_block_types": list_of(choice(*DOWN_BLOCKS), 1, 12),
     "mid_block_type": choice("UNetMidBlock2D", None),
-    "up_block_types": row(choice(*UP_BLOCKS), 1, 12),
-    "block_out_channels": row(_CHANNELS, 1, 12),
+    "up_block_types": list_of(choice(*UP_BLOCKS), 1, 12),
+    "block_out_channels": list_of(_CHANNELS, 1, 12),
     "layers_per_block": whole(1, 32),
     "mid_block_scale_factor": number(1e-6, 1e6),
     "downsample_padding": whole(0, 1),

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..core.schedule import DiscreteVP
-from ..schema import check, choice, number_above, or_null, record, row, whole
+from ..schema import check, choice, list_of, number_above, or_null, record, whole
 
 MAX_STEPS = 100_000
 PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
@@ -76,7 +76,7 @@ _CONFIG = record(
     {
         "prediction_type": choice(*PREDICTIONS),
         "clip_sample_range": number_above(0.0, 1e6),
-        "trained_betas": or_null(row(_BOUND, 1, MAX_STEPS)),
+        "trained_betas": or_null(list_of(_BOUND, 1, MAX_STEPS)),
         "num_train_timesteps": whole(1, MAX_STEPS),
         "beta_schedule": choice(*_BETAS),
         "beta_start": _BOUND,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from ..schema import FLAG, NAMES, TEXT, or_null, parse_json, record, row, text, whole
+from ..schema import FLAG, NAMES, TEXT, list_of, or_null, parse_json, record, text, whole
 from ..wording import phrase, printable
 from .addresses import Address
 from .errors import explained
@@ -34,7 +34,7 @@ _SIZE = or_null(whole(0, 2**60))
 _LISTING = record(
     {
         "sha": text(40, r"[0-9a-f]{40}"),
-        "siblings": row(record({"rfilename": TEXT}, {"size": _SIZE})),
+        "siblings": list_of(record({"rfilename": TEXT}, {"size": _SIZE})),
     },
     {"private": or_null(FLAG), "cardData": or_null(NAMES)},
 )

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ..files import write, write_json
-from ..opening import read_file
 from ..references import same
-from ..schema import ANYTHING, NAMES, TEXT, mapping, parse_json, read_json, record, row as a_row
+from ..schema import ANYTHING, NAMES, TEXT, list_of, mapping, read_json, read_lines, record
 from ..wording import phrase
 from .rows import Row, Scores, read_row
 from .store import is_leftover, remove_leftovers
@@ -26,7 +25,7 @@ _CONTENT = record(
     {
         "about": record({"depends_on": NAMES}),
         "samplers": mapping(TEXT),
-        "rows": a_row(ANYTHING),  # which `read_row` checks
+        "rows": list_of(ANYTHING),  # which `read_row` checks
     },
     {"kinds": mapping(TEXT)},
 )
@@ -159,18 +158,10 @@ def load_evaluation(folder: Path) -> Evaluation:
     rows: dict[tuple, Row] = {}
     for row in content["rows"]:
         _merge(rows, read_row(row, str(path)))
-    for row in _lines(folder / ROWS):
-        _merge(rows, read_row(row, str(folder / ROWS)))
+    lines = folder / ROWS
+    for row in read_lines(lines, ANYTHING, to_damage=True) if lines.exists() else []:
+        _merge(rows, read_row(row, str(lines)))
     return Evaluation(folder, about, samplers, kinds, rows)
-
-
-def _lines(path: Path) -> Iterable[Any]:
-    """The content of the whole lines of a file; a line that was torn, and what follows, is left."""
-    for line in read_file(path).splitlines() if path.exists() else []:
-        try:
-            yield parse_json(line, ANYTHING, str(path))
-        except ValueError:
-            return
 
 
 def _line(row: Row) -> str:

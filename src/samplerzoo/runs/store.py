@@ -25,20 +25,20 @@ from ..core.optimise import SearchState
 from ..core.table import StepTable
 from ..files import from_tensors, read_tensors, to_tensors, write, write_json, write_tensors
 from ..limits import STEPS
-from ..opening import read_file
 from ..schema import (
     ANYTHING,
     NAMES,
     NUMBER,
     TEXT,
+    list_of,
     mapping,
     number,
     or_null,
     parse_json,
     read_json,
+    read_lines,
     read_toml,
     record,
-    row,
     text,
     whole,
 )
@@ -59,7 +59,7 @@ _RESULT = record(
         "nfe": _COUNT,
         "search_features": _NAME,
         "report_features": _NAME,
-        "rows": row(ANYTHING),  # which `read_row` checks
+        "rows": list_of(ANYTHING),  # which `read_row` checks
     },
     {
         "table": text(64, "[0-9a-f]{64}"),
@@ -67,7 +67,7 @@ _RESULT = record(
         "search_seconds": NUMBER,
         "cost": mapping(_COUNT, 100),
         "hashes": mapping(TEXT, 100),
-        "pictures": row(text(200), most=100),
+        "pictures": list_of(text(200), most=100),
     },
 )
 # Of a configuration, what the way of a search depends on, beside what its hashes are of.
@@ -430,14 +430,9 @@ def write_log(folder: Path, lines: Iterable[Mapping[str, Any]]) -> None:
 
 def read_log(folder: Path) -> list[dict]:
     """The whole lines of log.jsonl; what follows a damaged line is not read."""
-    lines, path = [], folder / "log.jsonl"
-    for data in read_file(path).splitlines() if path.exists() else []:
-        try:
-            line = parse_json(data, _LINE, str(path))
-        except ValueError:
-            break
-        lines.append({key: line[key] for key in ("step", "kid", "seconds")})
-    return lines
+    path = folder / "log.jsonl"
+    lines = read_lines(path, _LINE, to_damage=True) if path.exists() else []
+    return [{key: line[key] for key in ("step", "kid", "seconds")} for line in lines]
 
 
 def cut_log(folder: Path, step: int) -> list[dict]:
