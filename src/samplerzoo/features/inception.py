@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from ..backbones.layers import convolve, halve
 from ..layouts import read_matrix
 from .extractor import AbstractExtractor, Head
-from .inception_blocks import ARCHITECTURE, Conv, Pool, Step, convolutions, full_name
+from .inception_blocks import ARCHITECTURE, Conv, Layers, convolutions
 from .resizing import INCEPTION, Preprocessing
 from .tensors import Shapes, Tensors, check, fold, norm_shapes, single, without_counts
 
@@ -55,8 +55,9 @@ class Inception(AbstractExtractor):
     def __call__(self, x: Float[Array, "H W C"]) -> Float[Array, "d"]:
         """The means over the pixels of the last block (`pool3`), of a sample in [-1, 1]."""
         h = self.preprocessing(x, self.rounding)
+        layers = Layers(self._convolve, lambda kind, x: POOLS[kind](x))
         for name, step in ARCHITECTURE.items():
-            h = self._run(name, h, step)
+            h = step.run(name, h, layers)
         return jnp.mean(h, (0, 1))
 
     def classifier(self) -> Head:
@@ -70,16 +71,9 @@ class Inception(AbstractExtractor):
         """The logits without their bias, as the Inception Score is computed of."""
         return features @ self.weight
 
-    def _run(self, block: str, x: Float[Array, "H W C"], step: Step) -> Float[Array, "h w D"]:
-        match step:
-            case Conv():
-                name = full_name(block, step)
-                h = _convolve(x, self.kernels[name], step)
-                return jax.nn.relu(h + self.biases[name][None, None, :])
-            case Pool():
-                return POOLS[step.kind](x)
-        run = functools.partial(self._run, block)
-        return jnp.concatenate([functools.reduce(run, b, x) for b in step.branches], axis=-1)
+    def _convolve(self, name: str, conv: Conv, x: Float[Array, "H W C"]) -> Float[Array, "h w D"]:
+        h = _convolve(x, self.kernels[name], conv)
+        return jax.nn.relu(h + self.biases[name][None, None, :])
 
 
 def shapes() -> Shapes:

@@ -1,7 +1,22 @@
 """The architecture of the FID's Inception-v3, as data."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+
+class Layers(NamedTuple):
+    """What the steps of the network are run by.
+
+    Attributes:
+        convolve: Applies a convolution, of a full name, and what follows it.
+        pool: Applies a pool of a kind.
+    """
+
+    convolve: "Callable[[str, Conv, Array], Array]"
+    pool: Callable[[str, Array], Array]
 
 
 class Conv(NamedTuple):
@@ -17,11 +32,29 @@ class Conv(NamedTuple):
     stride: int = 1
     valid: bool = False
 
+    def full_name(self, block: str) -> str:
+        """Its name in checkpoints."""
+        return self.name if self.name == block else f"{block}.{self.name}"
+
+    def convolutions(self, block: str, channels: int) -> "tuple[list[Found], int]":
+        """Itself with its full name and the channels it takes, and the channels it makes."""
+        return [(self.full_name(block), self, channels)], self.out
+
+    def run(self, block: str, x: Array, layers: Layers) -> Array:
+        return layers.convolve(self.full_name(block), self, x)
+
 
 class Pool(NamedTuple):
-    """A 3x3 pool by its kind, one of `POOLS`."""
+    """A 3x3 pool by its kind."""
 
     kind: str
+
+    def convolutions(self, block: str, channels: int) -> "tuple[list[Found], int]":
+        """None, and the channels it makes, which are those it takes."""
+        return [], channels
+
+    def run(self, block: str, x: Array, layers: Layers) -> Array:
+        return layers.pool(self.kind, x)
 
 
 class Split(NamedTuple):
@@ -29,7 +62,28 @@ class Split(NamedTuple):
 
     branches: tuple[tuple["Conv | Pool | Split", ...], ...]
 
+    def convolutions(self, block: str, channels: int) -> "tuple[list[Found], int]":
+        """Those of all branches, and the channels that these make together."""
+        found, total = [], 0
+        for branch in self.branches:
+            width = channels
+            for step in branch:
+                more, width = step.convolutions(block, width)
+                found += more
+            total += width
+        return found, total
 
+    def run(self, block: str, x: Array, layers: Layers) -> Array:
+        joined = []
+        for branch in self.branches:
+            h = x
+            for step in branch:
+                h = step.run(block, h, layers)
+            joined.append(h)
+        return jnp.concatenate(joined, axis=-1)
+
+
+Found = tuple[str, Conv, int]
 Step = Conv | Pool | Split
 AVERAGE, MAXIMUM, HALVING = Pool("average"), Pool("maximum"), Pool("halving")
 
@@ -135,32 +189,8 @@ ARCHITECTURE: dict[str, Step] = {
 }
 
 
-def convolutions(
-    steps: dict[str, Step] = ARCHITECTURE, channels: int = 3
-) -> Iterator[tuple[str, Conv, int]]:
+def convolutions(steps: dict[str, Step] = ARCHITECTURE, channels: int = 3) -> Iterator[Found]:
     """Every convolution with its full name and the channels it takes."""
     for name, step in steps.items():
-        found, channels = _walk(name, step, channels)
+        found, channels = step.convolutions(name, channels)
         yield from found
-
-
-def _walk(name: str, step: Step, channels: int) -> tuple[list[tuple[str, Conv, int]], int]:
-    """The convolutions of a step, and the channels it makes."""
-    match step:
-        case Conv():
-            return [(full_name(name, step), step, channels)], step.out
-        case Pool():
-            return [], channels
-    found, total = [], 0
-    for branch in step.branches:
-        width = channels
-        for inner in branch:
-            more, width = _walk(name, inner, width)
-            found += more
-        total += width
-    return found, total
-
-
-def full_name(block: str, conv: Conv) -> str:
-    """A convolution's name in checkpoints."""
-    return conv.name if conv.name == block else f"{block}.{conv.name}"
