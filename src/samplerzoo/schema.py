@@ -114,7 +114,8 @@ def read_lines(
 ) -> list[Any]:
     """Read the whole lines of a file of JSON lines, and check each against a rule.
 
-    A last line that is cut off, as a process that is killed leaves it, is not read.
+    A last line that is cut off, as a process that is killed leaves it, is not read; neither is one
+    without its end, unless reading ends at damage.
 
     Args:
         path: The file.
@@ -129,8 +130,11 @@ def read_lines(
         ValueError: A line is not JSON or breaks the rule, and reading does not end there; the
             message says its number.
     """
+    *lines, last = _read(path, limit).split(b"\n")
+    if to_damage and last:
+        lines.append(last)  # it may be whole but for its end
     found = []
-    for number, line in enumerate(_read(path, limit).split(b"\n")[:-1], 1):
+    for number, line in enumerate(lines, 1):
         try:
             found.append(parse_json(line, rule, f"{_named(path)}, line {number}"))
         except ValueError:
