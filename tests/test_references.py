@@ -463,8 +463,8 @@ def test_data_of_a_command(kept, tmp_path):
     assert len(load_data(str(tmp_path / "x.npz"), shape, clip, "images")) == 2
     for wrong, word in (
         (("digits", (4, 4, 1), clip), "where the model makes"),
-        (("digits", shape, clip, "train"), "no files, so there is no --split"),
-        (("digits", shape, clip, None, True), "no files, so there is no --split or --crop"),
+        (("digits", shape, clip, "train"), "not files, so there is no --split"),
+        (("digits", shape, clip, None, True), "not files, so there is no --split or --crop"),
         ((row["path"], shape, clip, None, True), "no images, so there is no --split and no --crop"),
         (("nope", shape, clip), "neither a file or folder nor a data set"),
     ):
