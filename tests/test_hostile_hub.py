@@ -118,7 +118,7 @@ def missing(folder: Path) -> object:
     return download(Address(f"evil/{folder.name}"), "missing.json")
 
 
-NO_HASH, NO_COMMIT, LATE = "no hash", "a commit of evil/", "or too slowly; run this again"
+NO_HASH, NO_COMMIT, LATE = "not a hash", "a commit of evil/", "or too slowly; run this again"
 OTHER_COMMIT, BOMB, NOT_HUB = "was asked for", "MAX_DOWNLOAD_BYTES", "does not answer as the Hub"
 EVIL: dict[str, tuple[Callable, Callable, str]] = {
     "etag-up": (with_headers(ETag='"../../../../../owned"'), fetch(), NO_HASH),
