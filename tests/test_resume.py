@@ -116,13 +116,13 @@ def test_a_run_killed_again_and_again_goes_on(folder, alone):
     check_finished(folder / "run", alone)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_says_how_to_go_on(number, folder, alone):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_says_how_to_go_on(number, code, folder, alone):
     process = begin(*SEARCH, "--out=my run", cwd=folder)
     stop_when(process, lambda: logged(folder / "my run") >= 30)
     process.send_signal(number)
     process.send_signal(signal.SIGCONT)
-    said = message(end(process), 130)
+    said = message(end(process), code)
     assert said == "Error: Interrupted; `samplerzoo resume 'my run'` continues it."
     steps = kids(folder / "my run")[-1][0]
     saved = safetensors.numpy.load_file(folder / "my run/checkpoint.safetensors")["step"]

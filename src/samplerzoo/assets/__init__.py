@@ -104,7 +104,9 @@ def cifar10_features() -> Bank:
 
 
 DIGITS = NamedModel(digits_model, "digits", "digits-cnn", "digits-mlp")
+"""A small residual MLP of UCI's 8x8 handwritten digits, with data and features of its own."""
 CIFAR10_MODEL = NamedModel(cifar10_model, "cifar10", "cifar10-resnet", "cifar10-cnn")
+"""A small UNet of CIFAR-10's 32x32 images, with features of its own and those of its data."""
 
 
 def _load(name: str):

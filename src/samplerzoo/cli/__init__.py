@@ -7,7 +7,9 @@ from contextlib import suppress
 
 import click
 
-from ..runs.interruptions import heed_interruptions
+from ..notices import say
+from ..runs.interruptions import exit_status, heed_interruptions
+from .common import StoppedError
 from .evaluate_command import evaluate
 from .export_command import export
 from .inspect_command import inspect
@@ -23,6 +25,7 @@ from .version_command import version
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="samplerzoo", message="%(prog)s %(version)s")
 def program():
     """Search fast samplers for frozen diffusion models by gradient descent.
 
@@ -50,20 +53,21 @@ for command in (
 def main() -> None:
     """Run the program; every error is a sentence on stderr and an exit status.
 
-    0 is success, 1 a failed run, 2 wrong usage, 130 an interruption.
+    0 is success, 1 a failed run, 2 wrong usage, 130 an interruption, 143 one by SIGTERM.
     """
     heed_interruptions()
     try:
         program.main(standalone_mode=False, prog_name="samplerzoo")
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Interrupted.", err=True)
-        _exit(130)
+        say("info", "Interrupted.")
+        _exit(exit_status())
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         sys.exit(0)
     except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
+        os._exit(1)  # nobody reads, so there is nothing to say, nor to flush
+    except StoppedError as error:
+        _fail(error.format_message(), exit_status())
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
     except Exception as error:
@@ -74,7 +78,7 @@ def main() -> None:
 def _fail(message: str, status: int) -> None:
     if "--debug" in sys.argv:
         traceback.print_exc()
-    click.echo(f"Error: {message}", err=True)
+    say("error", message)
     _exit(status)
 
 

@@ -11,7 +11,9 @@ from typing import Any
 
 import click
 
+from ..notices import log_as_json
 from ..runs.errors import InterruptedRunError, RunError
+from ..runs.interruptions import INTERRUPTED
 from ..wording import sentence
 
 
@@ -26,9 +28,9 @@ class FailedError(click.ClickException):
 
 
 class StoppedError(click.ClickException):
-    """A run that was interrupted: exit status 130."""
+    """A run that was interrupted: exit status 130, or 143 by SIGTERM."""
 
-    exit_code = 130
+    exit_code = INTERRUPTED
 
 
 @contextmanager
@@ -49,8 +51,25 @@ def as_click_errors() -> Iterator[None]:
 class Command(click.Command):
     """A command that returns the text which is printed on stdout.
 
-    While it works, what plugins and libraries print goes to stderr.
+    While it works, what plugins and libraries print goes to stderr. All that is missing is asked
+    for at once.
     """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the words of the command line."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.MissingParameter as error:
+            found, _, _ = self.make_parser(ctx).parse_args(given)
+            lacking = [p for p in self.params if p.required and not _is_given(found.get(p.name))]
+            names = [_typed(parameter, ctx) for parameter in lacking]
+            if len(names) < 2:
+                raise
+            words = f"{', '.join(names[:-1])} and {names[-1]}"
+            raise UsageError(
+                f"{words} are missing; `{ctx.command_path} --help` says what they are."
+            ) from error
 
     def invoke(self, ctx: click.Context) -> None:
         """Run the command and print its text."""
@@ -60,12 +79,43 @@ class Command(click.Command):
             click.echo(text)
 
 
+def _is_given(value: Any) -> bool:
+    return isinstance(value, str | int | float | tuple | list) and value != ()
+
+
+def _typed(parameter: click.Parameter, ctx: click.Context) -> str:
+    """A parameter as it is typed."""
+    is_option = isinstance(parameter, click.Option)
+    return parameter.opts[-1] if is_option else parameter.make_metavar(ctx)
+
+
 command = partial(click.command, cls=Command)
 
 
 run_argument = click.argument("run")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-debug_option = click.option("--debug", is_flag=True, help="Show tracebacks.", expose_value=False)
+
+
+def _log_format(_context: click.Context, _parameter: click.Parameter, form: str) -> str:
+    if form == "json":
+        log_as_json()
+    return form
+
+
+_debug = click.option("--debug", is_flag=True, help="Show tracebacks.", expose_value=False)
+_log = click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    callback=_log_format,
+    is_eager=True,
+    expose_value=False,
+    help="Progress, warnings and errors on stderr: lines of text, or JSON objects, a line each.",
+)
+
+
+def debug_option(function: Callable) -> Callable:
+    """Add the options of how a command tells what happens."""
+    return _debug(_log(function))
 
 
 def _silence(_context: click.Context, _parameter: click.Parameter, quiet: bool) -> bool:
@@ -94,10 +144,14 @@ def process_options(command: Callable) -> Callable:
     return command
 
 
-def pairs(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict:
-    """Read `key=value` options as a dict."""
+def pairs(
+    _context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> dict | None:
+    """Read `key=value` options as a dict; None where `help` is asked for."""
     from ..runs.names import options
 
+    if "help" in values:
+        return None
     with as_click_errors():
         return options(values)
 

@@ -2,13 +2,14 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ..runs.errors import RunError
 from ..runs.names import label_of
 from ..wording import phrase, printable
-from .common import UsageError, command, debug_option, run_argument
+from .common import UsageError, as_text, command, debug_option, json_option, run_argument
 
 
 @command()
@@ -22,10 +23,13 @@ from .common import UsageError, command, debug_option, run_argument
     type=click.Path(path_type=Path),
     help="A picture (.png), or an array (.npz: `samples`, float32).",
 )
+@json_option
 @debug_option
-def sample(run: str, n: int, seed: int, out: Path):
+def sample(run: str, n: int, seed: int, out: Path, as_json: bool):
     """Draw samples with the searched sampler of RUN, a folder or hf:owner/name."""
     _check(n, seed, out)
+    import numpy as np
+
     from ..files import write
     from ..runs.pictures import draw_grid, is_image
     from ..runs.run import load_run
@@ -43,7 +47,11 @@ def sample(run: str, n: int, seed: int, out: Path):
         )
     except OSError as error:
         raise RunError(f"{out} cannot be written: {phrase(error)}.") from error
-    return str(out)
+    if not as_json:
+        return str(out)
+    finite = int(np.isfinite(samples.reshape(n, -1)).all(axis=1).sum())
+    told = {"samples": str(out), "n": n, "seed": seed, "shape": list(samples.shape)}
+    return as_text({**told, "finite": finite, "run": run, **_told(found)})
 
 
 def _check(n: int, seed: int, out: Path) -> None:
@@ -70,6 +78,12 @@ def _about(run, n: int, seed: int) -> dict[str, str]:
         ]
         told |= {f"FD in {label_of(space)}": r.scores["fd"] for r in own if "fd" in r.scores}
     return {key: printable(str(value)) for key, value in told.items()}
+
+
+def _told(run) -> dict[str, Any]:
+    """Of a run, what its samples depend on."""
+    config = run.config
+    return {"model": config.model, "sampler": label_of(config.family), "nfe": run.table.nfe}
 
 
 def _npz(samples) -> bytes:

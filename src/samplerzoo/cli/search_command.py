@@ -30,7 +30,7 @@ def option(name: str, text: str, **more):
     multiple=True,
     callback=pairs,
     metavar="KEY=VALUE",
-    help="An option of the family, such as eta=0.5; repeatable.",
+    help="An option of the family, such as eta=0.5, or help; repeatable.",
 )
 @option("--steps", "Network evaluations a sample, K.")
 @option(
@@ -87,7 +87,7 @@ def option(name: str, text: str, **more):
     multiple=True,
     callback=pairs,
     metavar="KEY=VALUE",
-    help="An option of the kernel, such as degree=3; repeatable.",
+    help="An option of the kernel, such as degree=3, or help; repeatable.",
 )
 @option("--batch", "Samples a step.")
 @option(
@@ -123,6 +123,8 @@ def search(out: Path | None, coordinator, processes, process_id, as_json, quiet,
     With no options, searches RDDIM at 10 steps for the embedded digits model, in about a minute.
     The batch is sharded over all devices, and over those of all processes that run this together.
     """
+    if told := _help(given):
+        return told
     from ..runs.processes import joined
     from ..runs.searching import search as call
     from .texts import run_text
@@ -130,3 +132,16 @@ def search(out: Path | None, coordinator, processes, process_id, as_json, quiet,
     with joined(coordinator, processes, process_id) as crew:
         run = call(**given, out=out or "auto", progress=not quiet, crew=crew)
     return run_text(run, as_json) if crew.first else None
+
+
+def _help(given: dict) -> str | None:
+    """What the family or the kernel takes, where `-F help` or `-k help` asks for it."""
+    for part, group in (("family", "families"), ("kernel", "kernels")):
+        if given[f"{part}_options"] is None:
+            from ..runs.describing import option_lines, options_of
+            from ..runs.names import find
+
+            found = find(group, given[part], allow_code=True)
+            options = option_lines(options_of(found, ("steps", "times")))
+            return "\n".join([f"Options of the {part} {given[part]}:", *options])
+    return None

@@ -98,8 +98,14 @@ def _layout(repository: str) -> tuple[Path, Path]:
 
 
 inception = partial(fetch_inception, "torch-fidelity")
+"""FID's Inception-v3 from the Hub, behind torch-fidelity's resizing."""
 inception_pytorch_fid = partial(fetch_inception, "pytorch-fid")
+"""FID's Inception-v3 from the Hub, behind pytorch-fid's resizing."""
 inception_clean_fid = partial(fetch_inception, "clean-fid")
+"""FID's Inception-v3 from the Hub, behind clean-fid's resizing."""
 dinov2_small = partial(fetch_transformer, "facebook/dinov2-small")
+"""DINOv2's small transformer, from the Hub."""
 dinov2_base = partial(fetch_transformer, "facebook/dinov2-base")
+"""DINOv2's base transformer, from the Hub."""
 clip = partial(fetch_transformer, "openai/clip-vit-large-patch14-336")
+"""CLIP's image tower (ViT-L/14 at 336 pixels), from the Hub."""

@@ -73,17 +73,25 @@ def _cmmd_alone(samples: FeatureSet, reference: FeatureSet) -> tuple[float]:
 
 
 fd = Metric(_fd, {"fd": "smaller"}, _fd_of_draws, needs=set())
+"""The Fréchet distance of the features' normal distributions; FID in Inception's features."""
 kid = _columns(kernel_distance_with_error, 3, kid="smaller", kid_se="neither")
+"""The kernel distance, cubic and unbiased, with its standard error."""
 kid_subsets = _columns(_kid_subsets, 1000, kid_mean="smaller", kid_std="neither")
+"""The kernel distance as the mean of 100 subsets of 1000, as most papers give it."""
 inception_score = _resampled(
     _is_of_draws, {"is": "larger", "is_std": "neither"}, {"head"}, {"samples": 10}
 )
+"""The Inception Score: how sure and how various a classifier's answers are."""
 precision_recall = _columns(_precision_recall, 4, precision="larger", recall="larger")
+"""How many samples lie among the data, and how many data among the samples."""
 density_coverage = _columns(_density_coverage, 6, density="larger", coverage="larger")
+"""How densely samples lie among the data, and how many data have samples near."""
 cmmd = _columns(_cmmd_alone, 2, cmmd="smaller")
+"""The CLIP distance: an RBF kernel's distance, a thousand times, as published."""
 memorisation = _resampled(
     _memorisation_of_draws,
     {"copies": "neither", "copy_auc": "neither", "copy_z": "neither"},
     {"features", "held_out"},
     {"held_out": 100},
 )
+"""Whether samples are nearer to the training data than unseen data are."""

@@ -1,6 +1,7 @@
 """The mean and the covariance of features, and the files that other tools keep them in."""
 
 import io
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ..files import write
+from ..limits import UNPACKED_BYTES, LimitError
+from ..opening import open_file
 from ..wording import phrase
 
 
@@ -24,7 +27,7 @@ class Moments:
     mean: Float[np.ndarray, "d"]
     covariance: Float[np.ndarray, "d d"]
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write an .npz file of `mu` and `sigma`, as pytorch-fid and torch-fidelity read it.
 
         Args:
@@ -32,7 +35,7 @@ class Moments:
         """
         buffer = io.BytesIO()
         np.savez(buffer, mu=self.mean, sigma=self.covariance)
-        write(path, buffer.getvalue())
+        write(Path(path), buffer.getvalue())
 
 
 def accumulate(chunks: Iterable[Float[np.ndarray, "_ d"]]) -> Moments:
@@ -63,10 +66,17 @@ def load_moments(path: Path) -> Moments:
     Raises ValueError where the file is none such, or the covariance is not one.
     """
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            mean, covariance = (_real(file[key]) for key in ("mu", "sigma"))
+        with open_file(path) as opened:
+            with zipfile.ZipFile(opened) as archive:
+                size = sum(member.file_size for member in archive.infolist())
+                UNPACKED_BYTES.check(size, f"{path}, unpacked,")
+            opened.seek(0)
+            with np.load(opened, allow_pickle=False) as file:
+                mean, covariance = (_real(file[key]) for key in ("mu", "sigma"))
     except FileNotFoundError:
         raise ValueError(f"There is no file {path}.") from None
+    except LimitError:
+        raise
     except Exception as error:  # damage shows as one of many kinds
         raise ValueError(
             f"{path} cannot be read as an .npz file of the arrays 'mu' and 'sigma' "

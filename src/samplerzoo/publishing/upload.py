@@ -19,14 +19,14 @@ from ..runs.names import published_name as without_path, repository, split
 from ..runs.run import PICTURES
 from ..runs.setup import PARTS
 from ..runs.spec import Config
-from ..runs.store import load_config, load_result, load_sampler, resuming, save_config
+from ..runs.store import load_config, load_result, load_sampler, resuming, run_folder, save_config
 from .model_card import card_text
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _WITH_PATHS = ("model", "data", "features", "report_features")  # the parts whose names may be paths
 
 
-def push(run: Path, name: str, private: bool) -> str:
+def push(run: str | Path, name: str, private: bool) -> str:
     """Publish a finished run as the repository `name` and return its address.
 
     Raises ValueError where the run is not finished, where nobody is logged in, or where the
@@ -43,7 +43,7 @@ def push(run: Path, name: str, private: bool) -> str:
             "write."
         )
     with tempfile.TemporaryDirectory() as folder:
-        prepare(run, address.repository, Path(folder))
+        prepare(run_folder(run), address.repository, Path(folder))
         _check_target(address, private)
         with explained(address):
             api = HfApi()

@@ -9,6 +9,7 @@ from typing import Any
 from ..data import AbstractDataset
 from ..features import Extractor, as_extractor
 from ..metrics import FeatureSet, load_moments
+from ..opening import open_file
 from .files import damage, read_features, read_metadata
 from .hashing import weights_digest
 
@@ -41,7 +42,7 @@ class Bank(AbstractDataset):
         self._digest: str = digests.pop()
 
     @classmethod
-    def at(cls, path: Path) -> "Bank":
+    def at(cls, path: str | Path) -> "Bank":
         """Make the Bank of a file, or of all files of a folder.
 
         Args:
@@ -53,6 +54,7 @@ class Bank(AbstractDataset):
         Raises:
             ValueError: A file is not one of features, or they are not of the same data.
         """
+        path = Path(path)
         return cls(sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path])
 
     @property
@@ -105,9 +107,11 @@ class Statistics(AbstractDataset):
         ValueError: The file is not such a file, or `sigma` is not a covariance.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: str | Path):
+        path = Path(path)
         self._moments = load_moments(path)
-        self._digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        with open_file(path) as file:
+            self._digest = hashlib.file_digest(file, "sha256").hexdigest()
 
     @property
     def digest(self) -> str:

@@ -15,6 +15,7 @@ from ..runs.evaluation import is_evaluation, load_evaluation
 from ..runs.rows import Scores
 from ..runs.run import Run, load_run
 from ..runs.samplers import listed
+from ..runs.store import run_folder
 from ..wording import phrase
 from .comparison import Comparison
 from .facts import Facts
@@ -153,7 +154,8 @@ def _opened(given: Any, name: str) -> Run | Scores:
     """The run or the scores of a name, if there is one; else what is given."""
     if not name:
         return given
-    return load_evaluation(Path(name)).scores if is_evaluation(Path(name)) else load_run(name)
+    folder = run_folder(name)
+    return load_evaluation(folder).scores if is_evaluation(folder) else load_run(name)
 
 
 def _home(given: Sequence[Given], runs: Mapping[str, Run]) -> Path:

@@ -6,6 +6,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..notices import as_json, say, write_record
+
 _LINE = (
     "{desc}: {percentage:.0f}%, {n_fmt} of {total_fmt}, {elapsed} gone, {remaining} left{postfix}"
 )
@@ -27,9 +29,33 @@ class _Lines:
         self._stream.flush()
 
 
+class _Records(tqdm):
+    """A bar whose states are JSON objects, a line each."""
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """Write the state that the bar is in."""
+        state = self.format_dict
+        left = None
+        if state["total"] and state["n"]:
+            left = round(state["elapsed"] * (state["total"] / state["n"] - 1), 1)
+        write_record(
+            "info",
+            event="progress",
+            label=(state["prefix"] or "").removesuffix(": "),
+            done=state["n"],
+            total=state["total"],
+            seconds=round(state["elapsed"], 1),
+            seconds_left=left,
+            now=state["postfix"] or None,
+        )
+
+
 def note(text: str) -> None:
     """Write a line to stderr, above a bar that is there."""
-    tqdm.write(text, file=sys.stderr)
+    if as_json():
+        say("info", text)
+    else:
+        tqdm.write(text, file=sys.stderr)
 
 
 def progress_bar(
@@ -44,8 +70,8 @@ def progress_bar(
         done: How many of the steps are done already.
         brief: Whether it is shown after a second only, and not any more at the end.
     """
-    terminal = sys.stderr.isatty()
-    return tqdm(
+    terminal = sys.stderr.isatty() and not as_json()
+    return (_Records if as_json() else tqdm)(
         None if isinstance(work, int) else work,
         total=work if isinstance(work, int) else None,
         desc=label,

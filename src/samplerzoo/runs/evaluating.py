@@ -12,9 +12,9 @@ from ..metrics import FeatureSet, Metric
 from ..wording import phrase
 from .bars import progress_bar
 from .errors import RunError
-from .evaluation import Evaluation, open_evaluation
+from .evaluation import Evaluation, check_folder, open_evaluation
 from .interruptions import stop_if_asked
-from .names import defaults, name_of, split as split_names
+from .names import check_there, defaults, name_of, split as split_names
 from .parts import (
     Extractor,
     GivenData,
@@ -32,7 +32,7 @@ from .samplers import Given, Sampler, listed, named_samplers, sampler_tables
 from .scores import METRICS, lacks, score_rows
 from .setup import add_directory
 from .spec import check_seed
-from .store import locked
+from .store import check_place, locked
 
 T = TypeVar("T")
 Several: TypeAlias = T | Sequence[T] | Mapping[str, T]
@@ -157,6 +157,9 @@ def _checked(out: str | Path | None) -> Path | None:
     folder = None if out is None else Path(out)
     if folder is not None and folder.exists() and not folder.is_dir():
         raise ValueError(f"--out {folder} is a file; give a new folder, or an evaluation's.")
+    if folder is not None:
+        check_folder(folder)
+        check_place(folder)
     return folder
 
 
@@ -193,6 +196,8 @@ def _choose(
     With another model or other data than the runs', nothing of theirs stays.
     """
     chosen = _part("model", on_model, _OF_MODEL, runs, "digits")
+    if isinstance(chosen["model"], str):
+        check_there("models", chosen["model"])
     own = {} if runs else _defaults(chosen["model"])
     chosen |= _part("data", on_data, _OF_DATA, runs, own.get("data"))
     chosen["features"] = _spaces(features, runs, own)

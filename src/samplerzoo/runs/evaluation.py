@@ -97,6 +97,17 @@ def is_evaluation(folder: Path) -> bool:
     return (folder / ABOUT).is_file()
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder of other files.
+
+    Raises:
+        ValueError: It is neither empty nor an evaluation's.
+    """
+    empty = not folder.exists() or all(is_leftover(path) for path in folder.iterdir())
+    if not (empty or is_evaluation(folder)):
+        raise ValueError(f"{folder} is not empty and holds no evaluation; give a new folder.")
+
+
 def open_evaluation(
     folder: Path | None,
     about: dict[str, Any],
@@ -131,8 +142,7 @@ def open_evaluation(
         found.kinds = before.kinds | found.kinds
         found.about = {**about, "depends_on": depends}
         found.rows = before.rows
-    elif any(not is_leftover(path) for path in folder.iterdir()):
-        raise ValueError(f"{folder} is not empty and holds no evaluation; give a new folder.")
+    check_folder(folder)
     remove_leftovers(folder)
     found.save()
     write(folder / ROWS, "".join(map(_line, found.rows.values())).encode())  # no torn line stays

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from ..registry import RegistryError, entries, entry, origin
 from ..wording import printable
+from .describing import summary
 from .plugins import Offer, find_errors
 
 Record = dict[str, str | None]
@@ -19,7 +20,8 @@ def members(groups: Iterable[str], check: bool) -> dict[str, list[Record]]:
 
     Returns:
         For each group one record for each offer of a name: `name`, `distribution`, `version` and
-        `error`, which is None where nothing is known to be wrong.
+        `error`, which is None where nothing is known to be wrong; and `description`, a line of the
+        member's source, which is not run.
     """
     groups = list(groups)
     errors = find_errors(_offers(groups)) if check else {}
@@ -43,6 +45,7 @@ def _records(group: str, errors: Mapping[Offer, str]) -> list[Record]:
         for point in points:
             distribution, _, version = origin(point).rpartition(" ")
             about = {"distribution": distribution, "version": version, "error": error}
+            about["description"] = summary(point)
             records.append({"name": printable(name, 80), **about})
     return records
 

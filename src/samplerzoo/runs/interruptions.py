@@ -4,7 +4,10 @@ import signal
 import threading
 from typing import Any
 
+INTERRUPTED = 128 + signal.SIGINT  # exit statuses
+TERMINATED = 128 + signal.SIGTERM
 _asked = threading.Event()  # to stop
+_terminated = threading.Event()  # by SIGTERM
 
 
 def heed_interruptions() -> None:
@@ -14,13 +17,20 @@ def heed_interruptions() -> None:
     where JAX has one. SIGINT stays ignored where the parent process has said so.
     """
 
-    def interrupt(_signal: int, _frame: Any) -> None:
+    def interrupt(number: int, _frame: Any) -> None:
         _asked.set()
+        if number == signal.SIGTERM:
+            _terminated.set()
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, interrupt)
+
+
+def exit_status() -> int:
+    """Return the exit status of a program that was stopped: 143 by SIGTERM, else 130."""
+    return TERMINATED if _terminated.is_set() else INTERRUPTED
 
 
 def stop_if_asked(*_: Any) -> None:

@@ -203,6 +203,24 @@ def check_known(group: str, text: str) -> None:
         entry(group, text)
 
 
+def check_there(group: str, text: str) -> None:
+    """Refuse a name behind which there is nothing, before other options are asked for.
+
+    Raises:
+        ValueError: Nothing is registered under the name, there is no such code, or nothing at its
+            path.
+        ConnectionError: The Hub is out of reach.
+    """
+    check_known(group, text)
+    name = parse(group, text)
+    if name.scheme == PYTHON:
+        find(group, text, allow_code=True)
+    elif name.place is not None and not name.on_hub and not Path(name.place).exists():
+        raise ValueError(f"The {GROUPS[group]} {shown(text)} is not there: give a file or folder.")
+    elif name.on_hub:
+        pinned(group, text)
+
+
 def defaults(model: str) -> dict[str, str]:
     """Return the names of the data and the features that belong to a model, by part.
 

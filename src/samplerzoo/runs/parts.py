@@ -27,6 +27,7 @@ from ..features import (
 from ..files import digest
 from ..formats import Condition, Format
 from ..metrics import FeatureSet, Metric
+from ..opening import check_path
 from ..references import (
     Bank,
     Statistics,
@@ -378,6 +379,7 @@ def load_data(
         found = find("datasets", text, allow_code=allow_code)
         return _data_of(found, f"The data {text!r}", text, shape, clip, split, crop)
     path = Path(text)
+    check_path(path)
     if not path.exists():
         known = ", ".join(entries("datasets"))
         raise ValueError(f"{text!r} is neither a file or folder nor a data set ({known}).")

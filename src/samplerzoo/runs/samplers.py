@@ -12,9 +12,10 @@ from ..core.model import DiffusionModel
 from ..core.table import StepTable
 from ..hub import PREFIX
 from ..registry import entries
-from .names import label_of, name_of, options as read_options
+from .names import PYTHON, label_of, name_of, options as read_options
 from .parts import load_family
 from .run import Run, check_times, load_run
+from .store import run_folder
 
 RUN, FAMILY, OBJECT = "run", "family", "object"  # what a scored sampler is
 Given: TypeAlias = str | Path | Run | StepTable | AbstractFamily | type[AbstractFamily]
@@ -93,8 +94,11 @@ def _is_run(text: str) -> bool:
     """Whether a name is a folder's; one called as a family is if there is a run in it."""
     if text.startswith(PREFIX):
         return True
-    path = Path(text)
-    return path.is_dir() and (text not in entries("families") or (path / "config.toml").exists())
+    path = run_folder(text)
+    held = (path / "config.toml").exists()
+    if Path(text).is_file():
+        return held
+    return path.is_dir() and (text not in entries("families") or held)
 
 
 @singledispatch
@@ -148,13 +152,21 @@ def _(given: type, name: str, steps: Sequence[int], model: DiffusionModel) -> li
 
 @sampler_tables.register
 def _(given: str, name: str, steps: Sequence[int], model: DiffusionModel) -> list[Sampler]:
-    words, _, text = given.partition(":")
+    words, text = _split(given)
     family, _, stride = words.rpartition("-")
     if stride not in STRIDES or words in entries("families"):
         family, stride = words, ""
-    if family not in entries("families") and (Path(given).exists() or "/" in given):
+    known = family in entries("families") or family.startswith(f"{PYTHON}:")
+    if not known and (Path(given).exists() or "/" in given):
         raise ValueError(f"{given!r} is neither the folder of a run nor the name of a family.")
-    return _family_tables(family, family, stride, text, steps, model)
+    return _family_tables(family, label_of(family), stride, text, steps, model)
+
+
+def _split(given: str) -> tuple[str, str]:
+    """The name of a family, with its stride if it says one, and the text of its options."""
+    colons = 3 if given.startswith(f"{PYTHON}:") else 1
+    *name, text = [*given.split(":", colons), *[""] * (given.count(":") < colons)]
+    return ":".join(name), text
 
 
 def _family_tables(

@@ -22,7 +22,16 @@ from ..files import digest
 from ..metrics import FeatureSet
 from ..references import same
 from ..registry import entries
-from .names import check_known, defaults, label_of, name_of, pinned, repository, split
+from .names import (
+    check_known,
+    check_there,
+    defaults,
+    label_of,
+    name_of,
+    pinned,
+    repository,
+    split,
+)
 from .objectives import ObjectiveSetting, SearchedSpace, make_objective, named_objectives
 from .parts import (
     Extractor,
@@ -156,6 +165,8 @@ def _own_parts(names: Mapping[str, str | None]) -> dict[str, str]:
     check_known("models", model)
     known = defaults(model)
     lacking = [part for part, name in names.items() if name is None]
+    if lacking and not known and not model.startswith("object:"):
+        check_there("models", model)
     if unknown := [part for part in lacking if part not in known]:
         words = [f"--{part.replace('_', '-')}" for part in unknown]
         groups = dict.fromkeys(PARTS[part] for part in unknown)

@@ -7,6 +7,7 @@ A run is a folder: `config.toml` is written first and holds everything needed to
 import dataclasses
 import json
 import math
+import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
@@ -117,6 +118,22 @@ def refuse_taken(folder: Path) -> None:
         )
     if folder.exists() and any(not is_leftover(path) for path in folder.iterdir()):
         raise ValueError(f"--out {folder} is not empty; give a new folder.")
+    check_place(folder)
+
+
+def check_place(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written, before any work.
+
+    Raises:
+        ValueError: It, or what it would be in, is a file or may not be written.
+    """
+    place = folder.absolute()
+    while not (place.exists() or place.is_symlink()):
+        place = place.parent
+    if not place.is_dir():
+        raise ValueError(f"--out {folder} cannot be made: {place} is not a folder; give another.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ValueError(f"--out {folder} cannot be written: {place} is not yours; give another.")
 
 
 def is_leftover(path: Path) -> bool:

@@ -1,0 +1,176 @@
+"""What installed parts say of themselves: a line from their source, which is not run; or all."""
+
+import ast
+import functools
+import inspect
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+from ..registry import entry, load, origin
+from ..wording import printable
+from .spec import type_name
+
+_MOST = 2**20  # characters of a source file
+_HOPS = 8  # imports that lead from a name to where it is defined
+_LINE = 100  # characters of a description
+# What the run gives, rather than the user.
+_GIVEN = {"families": ("steps", "times")}
+
+
+def summary(point: EntryPoint) -> str:
+    """Return the first line that says what an entry point is, without loading it.
+
+    It is read in the source, as it lies on the disk; empty where nothing is found there.
+    """
+    module, _, attribute = point.value.partition(":")
+    try:
+        found = _definition(module, attribute.split("[")[0].strip(), _HOPS)
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return ""
+    return printable(found.strip().splitlines()[0], _LINE) if found.strip() else ""
+
+
+def _definition(module: str, name: str, hops: int) -> str:
+    """The docstring of a name of a module."""
+    path = _source(module)
+    if path is None or not hops or "." in name:
+        return ""
+    body = _parsed(path).body
+    for number, node in enumerate(body):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name:
+            return ast.get_docstring(node) or ""
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    return _definition(_absolute(node, module, path), alias.name, hops - 1)
+        if isinstance(node, ast.Assign | ast.AnnAssign) and name in _targets(node):
+            return _assigned(node.value, body[number + 1 :], module, hops - 1)
+    return ""
+
+
+def _assigned(value: ast.expr | None, rest: list[ast.stmt], module: str, hops: int) -> str:
+    """What is said of an assignment: the text below it, or the words of what it calls."""
+    below = rest[0].value if rest and isinstance(rest[0], ast.Expr) else None
+    if isinstance(below, ast.Constant) and isinstance(below.value, str):
+        return below.value
+    if not isinstance(value, ast.Call):
+        return ""
+    called: ast.expr = value.func
+    given: list[ast.keyword] = []
+    if isinstance(called, ast.Name) and called.id == "partial" and value.args:
+        called, given = value.args[0], value.keywords
+    first = (_definition(module, called.id, hops) if isinstance(called, ast.Name) else "").strip()
+    if not first:
+        return ""
+    options = ", ".join(f"{word.arg} = {ast.unparse(word.value)}" for word in given)
+    line = first.splitlines()[0]
+    return f"{line.rstrip('.')} ({options})." if options else line
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> set[str]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def _absolute(node: ast.ImportFrom, module: str, path: Path) -> str:
+    """The module that a `from` names."""
+    if not node.level:
+        return node.module or ""
+    package = module if path.name.startswith("__init__.") else module.rpartition(".")[0]
+    for _ in range(node.level - 1):
+        package = package.rpartition(".")[0]
+    return f"{package}.{node.module}" if node.module else package
+
+
+@functools.cache
+def _source(module: str) -> Path | None:
+    """The file of a module, which is not imported; for a package that loads late, its stub."""
+    parts = module.split(".")
+    for folder in map(Path, filter(None, sys.path)):
+        base = folder.joinpath(*parts)
+        for path in (base / "__init__.pyi", base / "__init__.py", base.with_suffix(".py")):
+            if path.is_file():
+                return path
+    return None
+
+
+@functools.cache
+def _parsed(path: Path) -> ast.Module:
+    with path.open(encoding="utf-8") as file:
+        return ast.parse(file.read(_MOST))
+
+
+def details(group: str, name: str) -> dict[str, Any]:
+    """Describe a part: what it is, its options with their defaults, where it comes from.
+
+    Args:
+        group: The group of entry points.
+        name: The name.
+
+    Returns:
+        Names with values, as JSON holds them; `options` is a list of `name`, `type`, `default`
+        (None where there is none, and one must be given) and `required`.
+
+    Raises:
+        ValueError: There is no such part, or it does not load.
+    """
+    point = entry(group, name)
+    found = load(group, name)
+    made = inspect.unwrap(getattr(found, "func", found))
+    text = inspect.getdoc(made) if callable(made) else None
+    return {
+        "name": name,
+        "distribution": origin(point),
+        "object": point.value,
+        "source": _place(made),
+        "description": text or summary(point),
+        "options": options_of(found, _GIVEN.get(group, ())),
+    }
+
+
+def options_of(found: Any, given: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    """List the options that a class or a function takes, beside those that it is given anyway."""
+    if not callable(found):
+        return []
+    try:
+        parameters = inspect.signature(found).parameters
+    except (TypeError, ValueError):
+        return []
+    return [_option(p) for p in parameters.values() if p.name not in given]
+
+
+def _option(parameter: inspect.Parameter) -> dict[str, Any]:
+    empty = inspect.Parameter.empty
+    kind, default = parameter.annotation, parameter.default
+    return {
+        "name": parameter.name,
+        "type": None if kind is empty else printable(type_name(kind)),
+        "default": None if default is empty else printable(repr(default)),
+        "required": default is empty,
+    }
+
+
+def _place(found: Any) -> str | None:
+    """The file and the line where something is defined."""
+    try:
+        return f"{inspect.getsourcefile(found)}:{inspect.getsourcelines(found)[1]}"
+    except (OSError, TypeError):
+        return None
+
+
+def option_lines(options: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Write options for a terminal, a line each."""
+    if not options:
+        return ["It takes no options."]
+    width = max(len(option["name"]) for option in options)
+    return [f"  {option['name']:<{width}}  {_words(option)}" for option in options]
+
+
+def _words(option: Mapping[str, Any]) -> str:
+    kind = option["type"] or "anything"
+    return (
+        f"{kind}  [required]" if option["required"] else f"{kind}  [default: {option['default']}]"
+    )
