@@ -196,8 +196,8 @@ def _choose(
     With another model or other data than the runs', nothing of theirs stays.
     """
     chosen = _part("model", on_model, _OF_MODEL, runs, "digits")
-    if isinstance(chosen["model"], str):
-        check_there("models", chosen["model"])
+    if isinstance(on_model["model"], str):  # which the user gave, and no run of others
+        check_there("models", on_model["model"])
     own = {} if runs else _defaults(chosen["model"])
     chosen |= _part("data", on_data, _OF_DATA, runs, own.get("data"))
     chosen["features"] = _spaces(features, runs, own)

@@ -206,6 +206,10 @@ def check_known(group: str, text: str) -> None:
 def check_there(group: str, text: str) -> None:
     """Refuse a name behind which there is nothing, before other options are asked for.
 
+    Args:
+        group: The group of entry points that it belongs to.
+        text: A name that the user gave: code that it names is imported.
+
     Raises:
         ValueError: Nothing is registered under the name, there is no such code, or nothing at its
             path.
