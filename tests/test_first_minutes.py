@@ -308,4 +308,4 @@ def test_no_pipe_is_data(kind, tmp_path):
     ],
 )
 def test_families_of_code_take_a_stride_and_options_too(given, found):
-    assert samplers._split(given) == found
+    assert samplers.split_family(given) == found

@@ -152,7 +152,7 @@ def _(given: type, name: str, steps: Sequence[int], model: DiffusionModel) -> li
 
 @sampler_tables.register
 def _(given: str, name: str, steps: Sequence[int], model: DiffusionModel) -> list[Sampler]:
-    words, text = _split(given)
+    words, text = split_family(given)
     family, _, stride = words.rpartition("-")
     if stride not in STRIDES or words in entries("families"):
         family, stride = words, ""
@@ -162,8 +162,8 @@ def _(given: str, name: str, steps: Sequence[int], model: DiffusionModel) -> lis
     return _family_tables(family, label_of(family), stride, text, steps, model)
 
 
-def _split(given: str) -> tuple[str, str]:
-    """The name of a family, with its stride if it says one, and the text of its options."""
+def split_family(given: str) -> tuple[str, str]:
+    """Take apart the name of a family, with its stride if it says one, and its options' text."""
     colons = 3 if given.startswith(f"{PYTHON}:") else 1
     *name, text = [*given.split(":", colons), *[""] * (given.count(":") < colons)]
     return ":".join(name), text
