@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -131,9 +132,13 @@ def test_the_line_of_a_plugin_is_read_and_not_run(tmp_path, monkeypatch):
     assert not (tmp_path / "owned").exists()
 
 
-def test_options_of_what_has_no_signature():
-    assert options_of(3) == []
-    assert options_of(dict) == [] or options_of(dict)
+def test_options_of_functions_and_partials():
+    def make(steps: int, times: str, much: float = 2.0, *, name: str): ...
+
+    found = {o["name"]: (o["default"], o["required"]) for o in options_of(make, ("steps", "times"))}
+    assert found == {"much": ("2.0", False), "name": (None, True)}
+    found = {o["name"]: (o["default"], o["required"]) for o in options_of(partial(make, name="x"))}
+    assert found["name"] == ("'x'", False)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 """What installed parts say of themselves: a line from their source, which is not run; or all."""
 
 import ast
-import functools
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache, partial, singledispatch
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from .spec import type_name
 _MOST = 2**20  # characters of a source file
 _HOPS = 8  # imports that lead from a name to where it is defined
 _LINE = 100  # characters of a description
-# What the run gives, rather than the user.
-_GIVEN = {"families": ("steps", "times")}
+# The groups whose members take options, and what the run gives rather than the user.
+_GIVEN = {"families": ("steps", "times"), "kernels": ()}
 
 
 def summary(point: EntryPoint) -> str:
@@ -85,7 +85,7 @@ def _absolute(node: ast.ImportFrom, module: str, path: Path) -> str:
     return f"{package}.{node.module}" if node.module else package
 
 
-@functools.cache
+@cache
 def _source(module: str) -> Path | None:
     """The file of a module, which is not imported; for a package that loads late, its stub."""
     parts = module.split(".")
@@ -97,7 +97,7 @@ def _source(module: str) -> Path | None:
     return None
 
 
-@functools.cache
+@cache
 def _parsed(path: Path) -> ast.Module:
     with path.open(encoding="utf-8") as file:
         return ast.parse(file.read(_MOST))
@@ -127,30 +127,44 @@ def details(group: str, name: str) -> dict[str, Any]:
         "object": point.value,
         "source": _place(made),
         "description": text or summary(point),
-        "options": options_of(found, _GIVEN.get(group, ())),
+        "options": options_of(found, _GIVEN[group]) if group in _GIVEN else [],
     }
 
 
 def options_of(found: Any, given: tuple[str, ...] = ()) -> list[dict[str, Any]]:
     """List the options that a class or a function takes, beside those that it is given anyway."""
-    if not callable(found):
-        return []
-    try:
-        parameters = inspect.signature(found).parameters
-    except (TypeError, ValueError):
-        return []
-    return [_option(p) for p in parameters.values() if p.name not in given]
+    from .parts import declared
+
+    kinds, defaults = declared(found), defaults_of(found)
+    return [_option(name, kinds[name], defaults) for name in kinds if name not in given]
 
 
-def _option(parameter: inspect.Parameter) -> dict[str, Any]:
-    empty = inspect.Parameter.empty
-    kind, default = parameter.annotation, parameter.default
+def _option(name: str, kind: Any, defaults: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "name": parameter.name,
-        "type": None if kind is empty else printable(type_name(kind)),
-        "default": None if default is empty else printable(repr(default)),
-        "required": default is empty,
+        "name": name,
+        "type": printable(type_name(kind)),
+        "default": printable(repr(defaults[name])) if name in defaults else None,
+        "required": name not in defaults,
     }
+
+
+@singledispatch
+def defaults_of(make: Any) -> dict[str, Any]:
+    """Return the defaults of the arguments of a function, a class or a partial, by name."""
+    spec = inspect.getfullargspec(make)
+    own = spec.defaults or ()
+    named = dict(zip(spec.args[len(spec.args) - len(own) :], own, strict=True))
+    return named | (spec.kwonlydefaults or {})
+
+
+@defaults_of.register
+def _(make: type) -> dict[str, Any]:
+    return defaults_of(make.__init__)
+
+
+@defaults_of.register
+def _(make: partial) -> dict[str, Any]:
+    return defaults_of(make.func) | make.keywords
 
 
 def _place(found: Any) -> str | None:
