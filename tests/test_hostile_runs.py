@@ -179,7 +179,18 @@ NAMED |= {
     "kernel-option": ({"kernel_options": {"f": "python:canary:f"}}, pull_and_search, "no option"),
     "metrics": ({"metrics": "python:canary:metric"}, evaluate, "unknown key 'metrics'"),
     "optimiser": ({"optimiser": "python:canary:f"}, pull_and_search, "unknown key 'optimiser'"),
-    "objective": ({"objective": "python:canary:f"}, pull_and_search, "unknown key 'objective'"),
+    "objective-plain": ({"objective": "python:canary:f"}, pull_and_search, CODE),
+    "objective-in-a-sum": ({"objective": "kid+python:canary:f"}, pull_and_search, CODE),
+    "objective-weighed": ({"objective": "kid + 0.1*python:canary:f"}, pull_and_search, CODE),
+    "objective-with-options": ({"objective": "python:canary:f:power=1"}, pull_and_search, CODE),
+    "objective-of-no-name": ({"objective": "kid+ python :canary:f"}, pull_and_search, "key=value"),
+    "objective-an-array": ({"objective": ["python:canary:f"]}, pull_and_search, TYPE),
+    "features-searched": ({"features": "digits-cnn,python:canary:f"}, pull_and_search, CODE),
+    "features-searched-spaced": (
+        {"features": "digits-cnn, python:canary:f"},
+        pull_and_search,
+        CODE,
+    ),
     "package": ({"versions": {"canary": "1"}}, pull_and_search, "needs the package canary"),
 }
 # Names that lead to files of the one who reads.
