@@ -129,6 +129,7 @@ EDITS = {
     "dtype": "bfloat16",
     "steps": 4,
     "features": "pixels",
+    "objective": "teacher",
 }
 
 

@@ -42,8 +42,11 @@ def test_all_that_is_built_in_has_a_line(group):
 def test_list_shows_the_line(tmp_path):
     text = succeed("list", "families", cwd=tmp_path).out
     assert "Step as DDIM does" in text
-    (ddim,) = [m for m in json.loads(succeed("list", "families", "--json", cwd=tmp_path).out)[
-        "families"] if m["name"] == "ddim"]  # fmt: skip
+    (ddim,) = [
+        m
+        for m in json.loads(succeed("list", "families", "--json", cwd=tmp_path).out)["families"]
+        if m["name"] == "ddim"
+    ]
     assert ddim["description"].startswith("Step as DDIM does")
 
 
@@ -113,10 +116,18 @@ nothing = object()
 
 def test_the_line_of_a_plugin_is_read_and_not_run(tmp_path, monkeypatch):
     points = {
-        "mine": "plug:Mine", "called": "plug:function", "far": "plug:far", "again": "plug:again",
-        "thing": "plug:thing", "nothing": "plug:nothing", "lost": "plug:lost", "gone": "nowhere:x",
-        "loop": "looped:x", "broken": "broken:x", "inner": "plug:Mine.inner",
-    }  # fmt: skip
+        "mine": "plug:Mine",
+        "called": "plug:function",
+        "far": "plug:far",
+        "again": "plug:again",
+        "thing": "plug:thing",
+        "nothing": "plug:nothing",
+        "lost": "plug:lost",
+        "gone": "nowhere:x",
+        "loop": "looped:x",
+        "broken": "broken:x",
+        "inner": "plug:Mine.inner",
+    }
     write_plugin(tmp_path, "plug", {"kernels": points}, PLUGIN)
     (tmp_path / "there.py").write_text('def far():\n    """Far away."""\n')
     (tmp_path / "looped.py").write_text("from looped import x\n")
@@ -125,10 +136,18 @@ def test_the_line_of_a_plugin_is_read_and_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = {name: summary(entries("kernels")[name][0]) for name in points}
     assert found == {
-        "mine": "Say a line [2J of a plugin.", "called": "A function.", "far": "Far away.",
-        "again": "A function (x = 2).", "thing": "What a thing is.", "nothing": "", "lost": "",
-        "gone": "", "loop": "", "broken": "", "inner": "",
-    }  # fmt: skip
+        "mine": "Say a line [2J of a plugin.",
+        "called": "A function.",
+        "far": "Far away.",
+        "again": "A function (x = 2).",
+        "thing": "What a thing is.",
+        "nothing": "",
+        "lost": "",
+        "gone": "",
+        "loop": "",
+        "broken": "",
+        "inner": "",
+    }
     assert not (tmp_path / "owned").exists()
 
 
