@@ -202,6 +202,7 @@ def test_list(tmp_path):
         "features",
         "datasets",
         "metrics",
+        "objectives",
         "exporters",
     }
     assert groups == set(everything)
@@ -257,7 +258,7 @@ def test_an_interruption_ends_at_once(tmp_path):
 
 # Wrong usage: what is given to `search`, and words that the message must hold.
 WRONG = {
-    "family": (["--family=rdim"], ["'rdim'", "did you mean 'rddim'", "gddim, rddim"]),
+    "family": (["--family=rdim"], ["'rdim'", "did you mean 'rddim'", "gddim, heun"]),
     "steps 0": (["--steps=0"], ["steps is 0", "at least 1"]),
     "steps negative": (["--steps=-3"], ["steps is -3"]),
     "steps 1001": (["--steps=1001"], ["steps is 1001", "1000"]),
@@ -292,7 +293,7 @@ WRONG = {
     "seed negative": (["--seed=-1"], ["seed is -1"]),
     "seed large": (["--seed=4294967296"], ["seed is 4294967296", "4294967295"]),
     "checkpoints": (["--checkpoint-every=nan"], ["checkpoint_every is nan"]),
-    "times": (["--times=cubic"], ["--times", "'cubic'", "quadratic"]),
+    "times": (["--times=cubic"], ["times is 'cubic'", "quadratic", "karras-RHO"]),
     "no module": (["--features=python:nope:x"], ["python:nope:x", "No module named 'nope'"]),
     "no attribute": (["--features=python:toys:x"], ["python:toys:x", "'x'"]),
     "no reference": (["--features=python:toys"], ["python:package.module:attribute"]),

@@ -14,7 +14,7 @@ from cli_tools import TOY, succeed, write_toys
 from report_page import check_page
 from samplerzoo.metrics.builtin import fd
 from samplerzoo.runs.evaluation import load_evaluation
-from samplerzoo.runs.samplers import sampler_tables
+from samplerzoo.runs.samplers import Families, sampler_tables
 
 SHAPE = (4, 4, 1)
 MODEL = sz.DiffusionModel(lambda x, t: 0.5 * x * t, sz.LinearVP(), SHAPE)
@@ -186,7 +186,7 @@ def test_what_cannot_be_evaluated_is_refused(samplers, changes, said):
 
 def test_other_objects_are_refused():
     with pytest.raises(ValueError, match="is a int; it must be a run, a family or its name"):
-        sampler_tables(3, "three", [1], MODEL)
+        sampler_tables(3, "three", Families([1], {}), MODEL)
 
 
 def test_a_folder_that_cannot_be_is_refused_before_the_work(tmp_path):

@@ -20,7 +20,7 @@ from samplerzoo.cli.common import numbers, pairs
 from samplerzoo.core.families import DDIM, GDDIM, free_parameters
 from samplerzoo.core.optimise import adam, start
 from samplerzoo.files import digest, from_tensors, read_tensors, to_tensors, write, write_tensors
-from samplerzoo.runs.spec import MAX_SEED, TIMES, Config, fits, type_name
+from samplerzoo.runs.spec import GRIDS, MAX_SEED, SEARCHED, Config, fits, type_name
 from samplerzoo.runs.store import (
     append_log,
     cut_log,
@@ -211,6 +211,10 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 SCALARS = (
     TEXT | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, width=64)
 )
+PLACES = st.sampled_from([*GRIDS, "karras-5", "karras-0.5", "1000,600:580,2e2,0"])
+TIMES = st.sampled_from(SEARCHED) | st.builds(
+    "{}{}".format, PLACES, st.sampled_from(["", "-searched", "-decoupled", "-fixed"])
+)
 OPTIONS = st.dictionaries(NAMES, SCALARS | st.lists(SCALARS, max_size=3), max_size=3)
 
 
@@ -221,7 +225,8 @@ OPTIONS = st.dictionaries(NAMES, SCALARS | st.lists(SCALARS, max_size=3), max_si
         family=TEXT,
         family_options=OPTIONS,
         steps=st.integers(1, 2000),
-        times=st.sampled_from(TIMES),
+        times=TIMES,
+        tried=st.dictionaries(NAMES, st.floats(allow_nan=False)),
         model=TEXT,
         data=TEXT,
         features=TEXT,

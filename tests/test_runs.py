@@ -18,7 +18,7 @@ from PIL import Image
 import samplerzoo as sz
 from cli_tools import FILES, TINY, contents, succeed, write_toys
 from samplerzoo.cli.search_command import search as command
-from samplerzoo.runs.spec import DEFAULTS, TIMES, Config
+from samplerzoo.runs.spec import DEFAULTS, Config
 
 SHAPE = (4, 4, 1)
 SMALL = {"steps": 3, "batch": 8, "iterations": 6, "n": 64, "progress": False}
@@ -157,18 +157,14 @@ def test_all_have_the_same_defaults():
     given = inspect.signature(sz.search).parameters
     options = command.make_context("search", []).params
     known = {field.name for field in dataclasses.fields(Config)}
-    recorded = {"allow_code", "directory", "hashes", "versions"}
+    chosen = {"start", "unsearched", "tried"}
+    recorded = {"allow_code", "directory", "hashes", "versions", *chosen}
     assert known - recorded == set(given) & known == set(options) & known
     for name in known - recorded - {"steps", "family_options", "kernel_options"}:
         default = DEFAULTS.get(name)
         assert given[name].default == default, name
         assert options[name] in (default, None), name
     assert options["steps"] == DEFAULTS["steps"]
-    assert {
-        f"{stride}{way}"
-        for stride in ("linear", "quadratic")
-        for way in ("", "-searched", "-decoupled")
-    } == set(TIMES)
 
 
 WRITES = """
@@ -406,7 +402,17 @@ def test_samples_that_cannot_be_scored_are_an_error_of_the_run():
 
     given = parts() | {"model": sz.DiffusionModel(sick, sz.LinearVP(), SHAPE)}
     with pytest.raises(sz.RunError, match="cannot be scored"):
-        sz.search("ddim", **given, **(SMALL | {"iterations": 1, "n": 200}))
+        sz.search("ddim", **given, **(SMALL | {"iterations": 1, "n": 200, "batch": 2}))
+
+
+def test_a_model_that_no_sampler_can_be_tried_on_is_an_error_of_the_run():
+    given = parts() | {"model": sz.DiffusionModel(never, sz.LinearVP(), SHAPE)}
+    with pytest.raises(sz.RunError, match="None of the unsearched samplers has a finite score"):
+        sz.search(**given, **SMALL)
+
+
+def never(x, t):
+    return jnp.where(t < 1, jnp.nan, x * t)
 
 
 def test_samples_that_are_not_finite_are_told(run, caplog):
@@ -422,6 +428,7 @@ def scored(run: sz.Run, **fds: float) -> sz.Run:
     """The run with other distances in the report's features."""
     result = dict(run.result)
     space, names = result["report_features"], {n.replace("_", "-"): fd for n, fd in fds.items()}
+    names[result["unsearched"]] = names.pop("unsearched")
     result["rows"] = [
         row | {"fd": names[row["sampler"]]} if row["features"] == space else row | {"fd": 0.0}
         for row in result["rows"]
@@ -434,17 +441,23 @@ BASELINES = {"ddpm_linear": 9.0, "ddpm_quadratic": 8.0, "ddim_linear": 5.0}
 
 def test_the_last_sentence_names_the_better_baseline(run):
     space = run.result["report_features"]
-    better = scored(run, rddim=2.0, ddim_quadratic=4.0, **BASELINES)
+    known = run.result["unsearched"]
+    against = scored(run, rddim=1.0, ddim_quadratic=4.0, unsearched=2.0, **BASELINES)
+    assert against.verdict == (
+        f"In {space}, rddim's FD is 0.50 of that of {known}, the best unsearched solver and grid, "
+        "at 3 network evaluations and 0.25 of that of ddim-quadratic."
+    )
+    better = scored(run, rddim=2.0, ddim_quadratic=4.0, unsearched=9.0, **BASELINES)
     assert better.verdict == (
         f"In {space}, rddim's FD is 0.50 of that of ddim-quadratic, the best baseline, at 3 "
         "network evaluations."
     )
-    worse = scored(run, rddim=6.0, ddim_quadratic=7.0, **BASELINES)
+    worse = scored(run, rddim=6.0, ddim_quadratic=7.0, unsearched=9.0, **BASELINES)
     assert worse.verdict == (
         f"In {space}, rddim is worse than ddim-linear, the best baseline, at 3 network "
         "evaluations: its FD is 1.20 times as large."
     )
-    equal = scored(run, rddim=5.0, ddim_quadratic=7.0, **BASELINES)
+    equal = scored(run, rddim=5.0, ddim_quadratic=7.0, unsearched=9.0, **BASELINES)
     assert "FD is 1.00 of that of ddim-linear" in equal.verdict
 
 

@@ -37,6 +37,7 @@ from samplerzoo.core.families import (
 )
 from samplerzoo.core.families.tableaus import Tableau
 from samplerzoo.core.schedule import noise_ratio, time_at
+from samplerzoo.registry import entries, load
 from schedules import MAKERS
 
 WEIGHTS = np.random.default_rng(0).normal(size=(3, 3))
@@ -281,12 +282,10 @@ def test_afs_takes_no_noise():
             make(5, afs=True)
 
 
-# Every registered solver, and what else is made of one.
+# Every registered family, and what else is made of one.
 SOLVERS = {
-    **{name: made for name, made in vars(presets).items() if isinstance(made, partial)},
-    "ipndm": ipndm,
-    "exponential": partial(exponential, order=3),
-    "heun": heun,
+    **{name: load("families", name) for name in entries("families")},
+    "exponential-3": partial(exponential, order=3),
     "heun-churn": partial(heun, churn=5.0),
     "ipndm-afs": partial(ipndm, afs=True),
     "heun-afs": partial(heun, afs=True),

@@ -7,13 +7,21 @@ import click
 from .common import command, debug_option, numbers, quiet_option, terminal_width
 
 STEPS = "Network evaluations of the families, such as 5,10,20."
-BASELINES = "Score DDPM and DDIM with both strides too, at each number of steps that comes up."
+BASELINES = (
+    "Score DDPM and DDIM with both strides too, and the best unsearched solver and grid, at each "
+    "number of steps that comes up."
+)
+TIMES = (
+    "Grid of the families that name none: linear, quadratic, logsnr, karras, karras-RHO, falling "
+    "numbers (1000,600,200) or a file of such.  [default: linear and quadratic]"
+)
 SEEDS = "Seeds, such as 0,1,2: with several, means and 95% intervals."
 HELD_OUT = "Data that the model was not trained on, for --metrics memorisation."
 FEATURES = "Feature spaces, separated by commas.  [default: the runs', or the model's own]"
 METRICS = (
-    "Metrics, separated by commas; `samplerzoo list metrics` names them.  [default: those of "
-    "fd,kid,precision-recall that apply]"
+    "Metrics, separated by commas; `samplerzoo list metrics` names them. nll: the bits per "
+    "dimension of the held-out data, or else the data.  [default: those of fd,kid,precision-recall "
+    "that apply]"
 )
 OUT = "Folder that keeps the scores: what is in it is not done again, and more may be added."
 
@@ -21,6 +29,7 @@ OUT = "Folder that keeps the scores: what is in it is not done again, and more m
 @command()
 @click.argument("targets", nargs=-1, required=True, metavar="RUN|FAMILY...")
 @click.option("--steps", default="10", show_default=True, callback=numbers, help=STEPS)
+@click.option("--times", help=TIMES)
 @click.option("--baselines", is_flag=True, help=BASELINES)
 @click.option("--n", default=10_000, show_default=True, help="Samples a score.")
 @click.option("--seeds", default="0", show_default=True, callback=numbers, help=SEEDS)
@@ -50,8 +59,8 @@ def evaluate(targets: tuple[str, ...], form: str, quiet: bool, **given):
     """Score samplers on one model with the same n and seeds.
 
     A target is the folder of a run, one published as hf:owner/name, or a family by name: `ddim`
-    stands for both of its strides, `ddim-quadratic` for one, `ddim-quadratic:eta=0.5` for one with
-    an option.
+    stands for two grids or those of --times, `unipc-3-karras` for one, `ddim-quadratic:eta=0.5` for
+    one with an option; `ode` is the adaptive solver of the model's ODE.
     """
     from ..runs.evaluating import evaluate as call
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ..runs.spec import DEFAULTS, DTYPES, TIMES
+from ..runs.spec import DEFAULTS, DTYPES
 from .common import (
     command,
     debug_option,
@@ -30,14 +30,16 @@ def option(name: str, text: str, **more):
     multiple=True,
     callback=pairs,
     metavar="KEY=VALUE",
-    help="An option of the family, such as eta=0.5, or help; repeatable.",
+    help="An option of the family, such as eta=0.5, or start=dpmpp-3m-karras: the sampler to "
+    "start from, by default the best unsearched one; or help; repeatable.",
 )
 @option("--steps", "Network evaluations a sample, K.")
 @option(
     "--times",
-    "Stride of the times; searched from there; with those told to the network "
-    "apart from the sampler's own.",
-    type=click.Choice(TIMES),
+    "Grid of the times: linear, quadratic, logsnr, karras, karras-RHO, falling numbers "
+    "(1000,600,200) or a file of such; behind it -searched (from there) or -decoupled (those told "
+    "to the network too, apart from the sampler's own). searched, decoupled or fixed alone: the "
+    "start's grid.",
 )
 @option(
     "--model",

@@ -16,7 +16,7 @@ def run_text(run: Run, as_json: bool) -> str:
         "",
         "Smaller FD and KID are better; larger precision is more faithful, larger recall more "
         "diverse.",
-        run.verdict,
         "Pictures: " + ", ".join(f"{run.path}/{name}" for name in result["pictures"]),
+        run.verdict,
     ]
     return "\n".join(lines)

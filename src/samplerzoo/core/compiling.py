@@ -17,10 +17,19 @@ _CPU = {
 }
 
 
+_ONCE = {"xla_backend_optimization_level": 0}
+
+
 def jit(function: Callable) -> Any:
     """`eqx.filter_jit`, with the options that are best for networks on this backend."""
     jitted: Any = eqx.filter_jit  # its types leave out the options of `jax.jit`
     return jitted(function, compiler_options=options())
+
+
+def jit_once(function: Callable) -> Any:
+    """`eqx.filter_jit` for what runs once: it is compiled in less time, and is slower."""
+    jitted: Any = eqx.filter_jit
+    return jitted(function, compiler_options=_ONCE)
 
 
 @functools.cache

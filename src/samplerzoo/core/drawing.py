@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -59,7 +60,7 @@ def each(phi: Callable[[Array], Array], samples: Float[Array, "b ..."]) -> Float
 
 
 def stream(
-    table: StepTable,
+    table: Any,
     model: DiffusionModel,
     key: Key,
     n: int,
@@ -67,6 +68,7 @@ def stream(
     batch: int | None = None,
     mesh: Mesh | None = None,
     apply: Callable[[Callable, Array], Array] = each,
+    sample: Callable[..., Array] = sample_batch,
 ) -> Iterator[tuple[Float[np.ndarray, "b ..."], dict[str, Float[np.ndarray, "b d"]]]]:
     """Draw the first `n` samples of a key's series, with their features, a batch at a time.
 
@@ -80,6 +82,8 @@ def stream(
         mesh: The devices over which a batch is sharded.
         apply: How a function of one sample is computed for a batch, `apply(phi, samples)`, such
             as `samplerzoo.apply`, which bounds the memory that it takes.
+        sample: How samples are drawn, `sample(table, model, key, indices)`; with another than
+            `sample_batch`, the table may be something else.
 
     Yields:
         Samples (b, *model.shape) and their features (b, d) by name, on the host.
@@ -96,7 +100,7 @@ def stream(
     fixed = device_put((table, model, dict(features), key), mesh)
     draw = _compiled_draw()
     for first in range(0, n, size):
-        drawn, found = draw(*fixed, jnp.asarray(first), size, mesh, apply)
+        drawn, found = draw(*fixed, jnp.asarray(first), size, mesh, apply, sample)
         wanted = slice(0, n - first)
         yield (
             np.asarray(drawn)[wanted],
@@ -133,7 +137,7 @@ def draw_samples(
 
 
 def _draw(
-    table: StepTable,
+    table: Any,
     model: DiffusionModel,
     features: Extractors,
     key: Key,
@@ -141,10 +145,11 @@ def _draw(
     size: int,
     mesh: Mesh | None,
     apply: Callable[[Callable, Array], Array],
+    sample: Callable[..., Array],
 ) -> tuple[Array, dict[str, Array]]:
     """Draw samples number `first` to `first + size - 1`, and compute their features."""
     indices = shard(first + jnp.arange(size), mesh)
-    samples = sample_batch(table, model, key, indices)
+    samples = sample(table, model, key, indices)
     found = {name: apply(phi, samples) for name, phi in features.items()}
     return replicate((samples, found), mesh)
 

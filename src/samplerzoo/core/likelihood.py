@@ -2,31 +2,34 @@
 
 import dataclasses
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .compiling import jit
 from .model import DiffusionModel
-from .ode import angle, ends, integrate, scale, slope
+from .ode import angle, ends, evaluations, integrate, scale, slope
 from .types import Key, Scalar, State
 
 EXACT = 256  # numbers in a sample, up to which the trace is computed exactly
 
 
 class Likelihood(NamedTuple):
-    """Compute the mean negative log-likelihood of samples.
+    """Hold the mean negative log-likelihood of samples.
 
     Attributes:
         bits: In bits per dimension.
         error: Its standard error, over the samples.
+        nfe: The network evaluations of a sample, on average; each has derivatives beside it.
     """
 
     bits: float
     error: float
+    nfe: float
 
 
 def log_likelihood(
@@ -63,6 +66,19 @@ def log_likelihood(
     Source:
         Song et al. 2021 (arXiv 2011.13456), section 4.3 and appendix D.2; Hutchinson 1990.
     """
+    return follow_likelihood(model, x, key, probes, t_end, rtol, atol)[0]
+
+
+def follow_likelihood(
+    model: DiffusionModel,
+    x: State,
+    key: Key | None,
+    probes: int | None,
+    t_end: float | None,
+    rtol: float,
+    atol: float,
+) -> tuple[Scalar, Int[Array, ""]]:
+    """Compute the log-density as `log_likelihood` does, and count the network evaluations."""
     follow = slope(dataclasses.replace(model, clip=None))
     first, last = ends(model, t_end, x.dtype)
     if probes is None:
@@ -78,7 +94,7 @@ def log_likelihood(
         return value, jnp.sum(along) / (1 if probes is None else probes)
 
     start = x / scale(model, last), jnp.zeros((), x.dtype)
-    (y, divergence), _ = integrate(
+    (y, divergence), tried = integrate(
         change, angle(model, last), angle(model, first), start, rtol, atol
     )
     # x / r is what flows: its density is that of x times r to the power of the dimension.
@@ -86,7 +102,7 @@ def log_likelihood(
     prior = -0.5 * jnp.sum((y / spread) ** 2) - x.size * (
         jnp.log(spread) + 0.5 * math.log(2 * math.pi)
     )
-    return prior + divergence - x.size * jnp.log(scale(model, last))
+    return prior + divergence - x.size * jnp.log(scale(model, last)), evaluations(tried)
 
 
 def nll(
@@ -99,6 +115,7 @@ def nll(
     rtol: float = 1e-5,
     atol: float = 1e-5,
     batch: int = 100,
+    advance: Callable[[int], Any] = lambda done: None,
 ) -> Likelihood:
     """Compute the negative log-likelihood of data, in bits per dimension.
 
@@ -116,6 +133,7 @@ def nll(
         rtol: The relative tolerance of a step.
         atol: The absolute tolerance of a step.
         batch: Samples at a time.
+        advance: A function that is told how many samples were done, after each batch.
 
     Returns:
         The mean over the data, and its standard error.
@@ -135,18 +153,22 @@ def nll(
     if probes is None and size > EXACT:
         probes = 1
 
-    def bits(sample: Array, number: Array) -> Array:
+    def bits(sample: Array, number: Array) -> tuple[Array, Array]:
         own = jax.random.fold_in(key, number)
         if bin_width is not None:
             sample = sample + bin_width * (jax.random.uniform(own, model.shape, sample.dtype) - 0.5)
         probe = jax.random.fold_in(own, 1)
-        nats = -log_likelihood(model, sample, probe, probes, t_end, rtol, atol)
-        return nats / (size * math.log(2)) - (math.log2(bin_width) if bin_width else 0.0)
+        found, nfe = follow_likelihood(model, sample, probe, probes, t_end, rtol, atol)
+        width = math.log2(bin_width) if bin_width else 0.0
+        return -found / (size * math.log(2)) - width, nfe
 
     compiled = jit(jax.vmap(bits))
     found = []
     for start in range(0, len(x), batch):
         numbers = np.arange(start, start + batch) % len(x)  # the last batch is filled up
-        found.append(np.asarray(compiled(jnp.asarray(x[numbers]), jnp.asarray(numbers))))
-    each = np.concatenate(found)[: len(x)].astype(np.float64)
-    return Likelihood(float(np.mean(each)), float(np.std(each, ddof=1) / math.sqrt(len(x))))
+        found.append(jax.device_get(compiled(jnp.asarray(x[numbers]), jnp.asarray(numbers))))
+        advance(min(batch, len(x) - start))
+    each, counts = (np.concatenate(parts)[: len(x)] for parts in zip(*found, strict=True))
+    each = each.astype(np.float64)
+    error = float(np.std(each, ddof=1) / math.sqrt(len(x)))
+    return Likelihood(float(np.mean(each)), error, float(np.mean(counts)))

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
+from .compiling import jit
 from .engine import draw
 from .model import DiffusionModel
 from .schedule import least_time, time_at
@@ -55,8 +57,8 @@ def follow_ode(
     model: DiffusionModel,
     x: State,
     t_end: float | None = None,
-    rtol: float = 1e-6,
-    atol: float = 1e-6,
+    rtol: float | Scalar = 1e-6,
+    atol: float | Scalar = 1e-6,
 ) -> Solution:
     """Solve the probability-flow ODE of a model for one sample, and count what that takes.
 
@@ -83,7 +85,7 @@ def follow_ode(
     first, last = ends(model, t_end, x.dtype)
     start = x / scale(model, first)
     y, tried = integrate(slope(model), angle(model, first), angle(model, last), start, rtol, atol)
-    return Solution(model(scale(model, last) * y, last).x0, _STAGES * tried + _BEFORE + 1)
+    return Solution(model(scale(model, last) * y, last).x0, evaluations(tried) + 1)
 
 
 def follow_ode_batch(
@@ -91,8 +93,8 @@ def follow_ode_batch(
     key: Key,
     indices: Int[Array, "N"],
     t_end: float | None = None,
-    rtol: float = 1e-6,
-    atol: float = 1e-6,
+    rtol: float | Scalar = 1e-6,
+    atol: float | Scalar = 1e-6,
 ) -> Solution:
     """Solve the ODE from where `sample_batch` starts: the samples that a table approaches.
 
@@ -114,6 +116,58 @@ def follow_ode_batch(
         return follow_ode(model, start, t_end, rtol, atol)
 
     return jax.vmap(one)(indices)
+
+
+class AdaptiveODE(eqx.Module):
+    """Hold the adaptive solver of the ODE as a sampler, see `adaptive_ode`.
+
+    Args:
+        rtol: The relative tolerance of a step.
+        atol: The absolute tolerance of a step.
+        nfe: The network evaluations of a sample, on average.
+    """
+
+    rtol: Scalar
+    atol: Scalar
+    nfe: int = eqx.field(static=True)
+
+
+def adaptive_ode(
+    model: DiffusionModel, key: Key, rtol: float = 1e-5, atol: float = 1e-5, n: int = 64
+) -> AdaptiveODE:
+    """Make the adaptive solver of a model's ODE a sampler, whose evaluations are counted.
+
+    Args:
+        model: The model.
+        key: What the samples are drawn from whose evaluations are counted.
+        rtol: The relative tolerance of a step.
+        atol: The absolute tolerance of a step.
+        n: How many samples are counted.
+
+    Returns:
+        The sampler, with the mean of the counts as its NFE.
+
+    Raises:
+        ValueError: A tolerance is not above 0.
+    """
+    if not (rtol > 0 and atol > 0):
+        raise ValueError(f"rtol is {rtol} and atol {atol}; both must be above 0.")
+    ode = AdaptiveODE(jnp.asarray(rtol, float), jnp.asarray(atol, float), 0)
+    counts = jit(_counts)(ode, model, key, jnp.arange(n))
+    return AdaptiveODE(ode.rtol, ode.atol, round(float(jnp.mean(counts))))
+
+
+def _counts(
+    ode: AdaptiveODE, model: DiffusionModel, key: Key, indices: Int[Array, "N"]
+) -> Int[Array, "N"]:
+    return follow_ode_batch(model, key, indices, None, ode.rtol, ode.atol).nfe
+
+
+def sample_ode(
+    ode: AdaptiveODE, model: DiffusionModel, key: Key, indices: Int[Array, "N"]
+) -> Float[Array, "N ..."]:
+    """Draw samples as `sample_batch` does, by the adaptive solver."""
+    return follow_ode_batch(model, key, indices, None, ode.rtol, ode.atol).sample
 
 
 def ends(model: DiffusionModel, t_end: float | None, dtype: Any) -> tuple[Scalar, Scalar]:
@@ -143,13 +197,18 @@ def slope(model: DiffusionModel) -> Callable[[Scalar, State], State]:
     return at
 
 
+def evaluations(tried: Int[Array, ""]) -> Int[Array, ""]:
+    """Count the evaluations of so many steps of `integrate`, tried or taken."""
+    return _STAGES * tried + _BEFORE
+
+
 def integrate(
     slope: Callable[[Scalar, Any], Any],
     start: Scalar,
     end: Scalar,
     y: Any,
-    rtol: float,
-    atol: float,
+    rtol: float | Scalar,
+    atol: float | Scalar,
 ) -> tuple[Any, Int[Array, ""]]:
     """Integrate a pytree of arrays by adaptive steps (Dormand and Prince, order 5).
 

@@ -98,6 +98,10 @@ def _facts(config: Config, result: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Family", f"`{config.family}`" + _options(config.family_options)
     yield "Network evaluations (K)", str(config.steps)
     yield "Times", config.times
+    if started := result.get("start"):
+        yield "Searched from", f"`{started}`"
+    if best := result.get("unsearched"):
+        yield "Best unsearched solver and grid", f"`{best}`"
     yield "Base model", _link(config.model)
     yield "Data", f"`{config.data}`, SHA-256 {config.hashes.get('data', 'unknown')[:16]}..."
     yield (

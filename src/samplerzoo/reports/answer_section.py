@@ -19,7 +19,7 @@ class Best(NamedTuple):
         look: How it looks.
         clear: Whether its interval lies apart from that of its rival.
         score: Its score.
-        against: The score of the better DDIM, or of the best baseline.
+        against: The score of the best baseline.
         ratio: The one divided by the other.
     """
 

@@ -12,7 +12,16 @@ from .facts import Facts, Search
 from .verdict import listed
 
 # What a search chooses or records by itself.
-_RECORDED = {"allow_code", "microbatch", "checkpoint_every", "directory", "hashes", "versions"}
+_CHOSEN = {"start", "unsearched", "tried"}
+_RECORDED = {
+    "allow_code",
+    "microbatch",
+    "checkpoint_every",
+    "directory",
+    "hashes",
+    "versions",
+    *_CHOSEN,
+}
 _OPTIONS = {"family_options": "-F", "kernel_options": "-k"}
 _ALWAYS = {"family", "steps", "seed"}
 

@@ -53,9 +53,14 @@ class Standing:
 
     @property
     def baseline(self) -> Scored | None:
-        """The better of DDIM's strides, or the best baseline where DDIM was not scored."""
-        others = [s for s in self.order if s[0] not in self.searched]
-        return next((s for s in others if is_ddim(s[0])), others[0] if others else None)
+        """The best of those that nobody searched."""
+        return next((s for s in self.order if s[0] not in self.searched), None)
+
+    @property
+    def ddim(self) -> Scored | None:
+        """The better of DDIM's strides, where it is scored and not the best baseline."""
+        found = next((s for s in self.order if is_ddim(s[0])), None)
+        return None if found == self.baseline else found
 
     @property
     def clear(self) -> bool | None:
@@ -64,10 +69,18 @@ class Standing:
 
     @property
     def ratio(self) -> float | None:
-        """The best's score as a share of the baseline's, None where that means nothing."""
-        if self.baseline is None or self.baseline == self.best:
+        """The best's score as a share of the best baseline's, None where that means nothing."""
+        return self._share(self.baseline)
+
+    @property
+    def ddim_ratio(self) -> float | None:
+        """The best's score as a share of the better DDIM's, None where that means nothing."""
+        return self._share(self.ddim)
+
+    def _share(self, other: Scored | None) -> float | None:
+        if other is None or other == self.best:
             return None
-        ours, its = self.best[1].value, self.baseline[1].value
+        ours, its = self.best[1].value, other[1].value
         return ours / its if ours > 0 and its > 0 else None
 
 

@@ -62,7 +62,7 @@ def _headline(found: Sequence[Standing]) -> str:
 
 
 def _how_much(found: Sequence[Standing], scores: Comparison) -> str:
-    """The winners' scores beside DDIM's, where searched samplers win."""
+    """The winners' scores beside the best baselines' and DDIM's, where searched samplers win."""
     space, metric, better = scores.spaces.all[0], scores.metric, scores.better
     where = f"In {space}, " + (
         "features that no search saw" if scores.spaces.unseen else "searched"
@@ -78,11 +78,22 @@ def _how_much(found: Sequence[Standing], scores: Comparison) -> str:
         return f"{where}, {_one(won[0], metric)}; {better} is better."
     if len(shares) < len(won):
         return f"{where}, the best {metric.upper()} is better than that of {against}."
-    low, high = f"{min(shares):.2f}", f"{max(shares):.2f}"
-    span = low if low == high else f"{low} to {high}"
     return (
-        f"{where}, the best {metric.upper()} is {span} of that of {against} ({better} is better)."
+        f"{where}, the best {metric.upper()} is {_span(shares)} of that of {against}"
+        f"{_beside_ddim(won)} ({better} is better)."
     )
+
+
+def _span(shares: Sequence[float]) -> str:
+    """`0.12` or `0.12 to 0.25`."""
+    low, high = f"{min(shares):.2f}", f"{max(shares):.2f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _beside_ddim(found: Sequence[Standing]) -> str:
+    """What share of DDIM's the scores are, where it is not the best baseline everywhere."""
+    shares = [s.ddim_ratio for s in found if s.ddim_ratio is not None]
+    return f" and {_span(shares)} of that of the better DDIM" if shares else ""
 
 
 def _one(standing: Standing, metric: str) -> str:
@@ -92,7 +103,7 @@ def _one(standing: Standing, metric: str) -> str:
     share = "" if standing.ratio is None else f", {standing.ratio:.2f} of it"
     return (
         f"{ours} has {metric.upper()} {text(score, digits)} against {text(other, digits)} of "
-        f"{its}{share}"
+        f"{its}{share}{_beside_ddim([standing])}"
     )
 
 

@@ -2,18 +2,24 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from ..core.devices import all_devices
+from ..core.families import STRIDES
 from ..core.model import DiffusionModel
+from ..core.unsearched import unsearched_tables
+from ..data import AbstractDataset
 from ..files import digest
 from ..metrics import FeatureSet, Metric
 from ..wording import phrase
 from .bars import progress_bar
+from .choosing import SAMPLES, choose_among, linear_kid
 from .errors import RunError
 from .evaluation import Evaluation, check_folder, open_evaluation
 from .interruptions import stop_if_asked
+from .likelihoods import NLL, likelihood_images, likelihood_row
 from .names import check_there, defaults, name_of, split as split_names
 from .parts import (
     Extractor,
@@ -28,11 +34,21 @@ from .parts import (
 )
 from .rows import Row, Scores
 from .run import Run
-from .samplers import Given, Sampler, listed, named_samplers, sampler_tables
+from .samplers import (
+    FAMILY,
+    ODE,
+    Families,
+    Given,
+    Sampler,
+    listed,
+    named_samplers,
+    sampler_tables,
+)
 from .scores import METRICS, lacks, score_rows
 from .setup import add_directory
-from .spec import check_seed
+from .spec import NUMBERS, check_seed, split_times
 from .store import check_place, locked
+from .times import GivenTimes, read_times
 
 T = TypeVar("T")
 Several: TypeAlias = T | Sequence[T] | Mapping[str, T]
@@ -47,6 +63,7 @@ def evaluate(
     samplers: Several[Given],
     *,
     steps: int | Sequence[int] = 10,
+    times: GivenTimes | None = None,
     baselines: bool = False,
     n: int = 10_000,
     seeds: int | Sequence[int] = 0,
@@ -70,11 +87,15 @@ def evaluate(
 
     Args:
         samplers: One sampler, several, or several by name: a run or its folder, `hf:owner/name`, a
-            family's registered name (with both strides; `"ddim-quadratic"` has one and
-            `"ddim-quadratic:eta=0.5"` an option), a family's class, a member of a family, a table.
+            family's registered name (`"unipc-3-karras"` has a grid and `"ddim-quadratic:eta=0.5"`
+            an option too), a family's class, a member of a family, a table;
+            `"ode"`, the adaptive solver of the model's ODE, whose evaluations are counted.
         steps: Network evaluations of the families that are given by name or as a class.
-        baselines: Whether DDPM and DDIM are scored too, with both strides, at each number of steps
-            that comes up.
+        times: The grid of those that name none, as `search` takes it: a name, falling numbers, or a
+            file of such. [default: linear and quadratic, both]
+        baselines: Whether DDPM and DDIM are scored too, with both strides, and the best unsearched
+            solver and grid, at each number of steps that comes up. The best is chosen by other
+            samples than are scored, in the first feature space.
         n: Samples a score.
         seeds: Seeds of the samples; of several, tables show the mean and its 95% interval.
         model: The model, as `search` takes it. [default: that of the runs, or digits]
@@ -87,8 +108,10 @@ def evaluate(
         held_out_split: Part of these.
         features: Names of feature spaces, separated by commas or as a list, or functions of one
             sample. [default: those of the runs, or the model's own]
-        metrics: Names of metrics, separated by commas or as a list, or `Metric`s. [default: those
-            of fd, kid and precision-recall that apply]
+        metrics: Names of metrics, separated by commas or as a list, or `Metric`s. `nll` is the bits
+            per dimension of the held-out data, or else of the data, under the model's ODE, with
+            their standard error: of `n` images at most. [default: those of fd, kid and
+            precision-recall that apply]
         out: A folder that keeps the scores: what is in it is not done again, and more may be added
             later. None keeps everything in memory.
         progress: Whether bars are shown on stderr.
@@ -113,7 +136,7 @@ def evaluate(
     for seed in wanted:
         check_seed(seed)
     folder = _checked(out)
-    given = named_samplers(samplers)
+    given, grids = named_samplers(samplers), _grids(times)
     runs = [sampler for sampler in given.values() if isinstance(sampler, Run)]
     for run in runs:
         add_directory(run.config)
@@ -124,23 +147,25 @@ def evaluate(
         features,
     )
     setup = _load(chosen, held_out, held_out_split, progress)
-    tables = _tables(given, budgets, baselines, setup.model)
-    compared = _load_metrics(metrics, setup, n, progress)
+    tables = _tables(given, Families(budgets, grids), setup.model)
+    if baselines:
+        tables |= _baselines(tables, setup, n, progress)
+    columns, likelihood = _without_likelihood(metrics)
+    compared = _load_metrics(columns, setup, n, progress)
     setup.about["depends_on"]["n"] = n
     digests = {f"{name} {nfe}": digest(sampler.table) for (name, nfe), sampler in tables.items()}
     kinds = {f"{name} {nfe}": sampler.kind for (name, nfe), sampler in tables.items()}
     _make(folder)
     with locked(folder, f"the same evaluation continues in {folder}"), _writing(folder):
         evaluation = open_evaluation(folder, setup.about, digests, kinds)
-        _fill(evaluation, tables, setup, compared, n, wanted, progress, callback)
+        places = []
+        if any(compared.columns.values()):
+            _fill(evaluation, tables, setup, compared, n, wanted, progress, callback)
+            places += [(*at, space) for at in tables for space in setup.features]
+        if likelihood:
+            places.append(_add_likelihood(evaluation, setup, n, wanted, progress, callback))
         evaluation.finish()
-    places = [
-        (name, nfe, space, seed)
-        for name, nfe in tables
-        for seed in wanted
-        for space in setup.features
-    ]
-    rows = [evaluation.rows[place] for place in places]
+    rows = [evaluation.rows[*place, seed] for place in places for seed in wanted]
     return Scores(rows, setup.about, samplers=digests, kinds=kinds)
 
 
@@ -274,12 +299,14 @@ class _Setup(NamedTuple):
         model: The model.
         features: The extractors by name.
         references: The features of the data by the extractor's name.
+        scored: The images whose likelihood may be asked for, by what they are called.
     """
 
     about: dict[str, Any]
     model: DiffusionModel
     features: dict[str, Extractor]
     references: dict[str, FeatureSet]
+    scored: tuple[str, AbstractDataset]
 
 
 def _load(
@@ -306,23 +333,53 @@ def _load(
     if kept_apart is not None:
         depends["held-out data"] = kept_apart.digest
     about = {"model": _name(chosen["model"]), "data": _name(chosen["data"])}
-    return _Setup({**about, "depends_on": depends}, model, features, references)
+    scored = ("data", images) if kept_apart is None else ("held-out data", kept_apart)
+    return _Setup({**about, "depends_on": depends}, model, features, references, scored)
+
+
+def _grids(times: GivenTimes | None) -> dict[str, str]:
+    """The grids of families that name none, by what they are called."""
+    if times is None:
+        return {stride: stride for stride in STRIDES}
+    grid, searched = split_times(read_times(times))
+    if not grid or searched != "fixed":
+        raise ValueError(f"times is {times!r}; an evaluation needs a grid, and searches nothing.")
+    if not NUMBERS.fullmatch(grid):
+        return {grid: grid}
+    path = isinstance(times, str | Path) and Path(times).is_file()
+    return {Path(str(times)).stem if path else "own": grid}
 
 
 def _tables(
-    given: Mapping[str, Any], steps: Sequence[int], baselines: bool, model: DiffusionModel
+    given: Mapping[str, Any], families: Families, model: DiffusionModel
 ) -> dict[tuple[str, int], Sampler]:
     """The samplers by name and NFE."""
     found = [
         sampler
         for name, one in given.items()
-        for sampler in sampler_tables(one, name, steps, model)
+        for sampler in sampler_tables(one, name, families, model)
     ]
-    if baselines:
-        budgets = sorted({sampler.table.nfe for sampler in found})
-        for name in BASELINES:
-            found += sampler_tables(name, name, budgets, model)
-    return {(sampler.name, sampler.table.nfe * model.passes): sampler for sampler in found}
+    return _keyed(found, model)
+
+
+def _keyed(samplers: Sequence[Sampler], model: DiffusionModel) -> dict[tuple[str, int], Sampler]:
+    return {(sampler.name, sampler.table.nfe * model.passes): sampler for sampler in samplers}
+
+
+def _baselines(
+    tables: Mapping[tuple[str, int], Sampler], setup: _Setup, n: int, progress: bool
+) -> dict[tuple[str, int], Sampler]:
+    """DDPM, DDIM and the best unsearched sampler at each number of steps of some samplers."""
+    model, budgets = setup.model, sorted({sampler.table.nfe for sampler in tables.values()})
+    both = Families(budgets, {stride: stride for stride in STRIDES})
+    found = [sampler for name in BASELINES for sampler in sampler_tables(name, name, both, model)]
+    space, phi = next(iter(setup.features.items()))
+    measure = linear_kid(phi, setup.references[space])
+    for steps in budgets:
+        rivals = unsearched_tables(steps, model.schedule)
+        best = choose_among(rivals, model, measure, min(SAMPLES, n), progress).name
+        found += sampler_tables(best, best, both._replace(steps=[steps]), model)
+    return _keyed(found, model)
 
 
 class _Compared(NamedTuple):
@@ -356,6 +413,45 @@ def _load_metrics(given: Any, setup: _Setup, n: int, progress: bool) -> _Compare
     return _Compared(found, columns)
 
 
+def _without_likelihood(metrics: Any) -> tuple[Any, bool]:
+    """The metrics of samples, and whether the likelihood of the data is asked for too."""
+    if metrics is None:
+        return None, False
+    names = _named(metrics)
+    return {name: metric for name, metric in names.items() if name != NLL}, NLL in names
+
+
+def _add_likelihood(
+    evaluation: Evaluation,
+    setup: _Setup,
+    n: int,
+    seeds: Sequence[int],
+    progress: bool,
+    callback: OnRows | None,
+) -> tuple[str, int, str]:
+    """Compute the likelihood with each seed where it is not there; say where its rows are."""
+    space, data = setup.scored
+    images = likelihood_images(data, n)
+    before = {row.seed: row for row in evaluation.rows.values() if NLL in row.scores}
+    nfe = next((row.nfe for row in before.values()), 0)  # seeds differ by fractions of one
+    work = [seed for seed in seeds if seed not in before]
+    with progress_bar(len(images) * len(work), f"likelihood of {space}", progress) as bar:
+        for seed in work:
+
+            def advance(done: int) -> None:
+                bar.update(done)
+                stop_if_asked()
+
+            row = likelihood_row(space, images, setup.model, seed, advance)
+            nfe = nfe or row.nfe
+            row = replace(row, nfe=nfe)
+            evaluation.kinds[row.key] = FAMILY
+            evaluation.add([row])
+            if callback is not None:
+                callback([row])
+    return ODE, nfe, space
+
+
 def _fill(
     evaluation: Evaluation,
     samplers: Mapping[tuple[str, int], Sampler],
@@ -375,7 +471,7 @@ def _fill(
     ]
     with progress_bar(n * sum(nfe for _, nfe, _ in work), "evaluate", progress) as bar:
         for name, nfe, seed in work:
-            table = samplers[name, nfe].table
+            sampler = samplers[name, nfe]
 
             def advance(drawn: int, nfe: int = nfe) -> None:
                 bar.update(drawn * nfe)
@@ -383,7 +479,7 @@ def _fill(
 
             rows, _ = score_rows(
                 name,
-                table,
+                sampler.table,
                 setup.model,
                 setup.features,
                 setup.references,
@@ -392,6 +488,7 @@ def _fill(
                 metrics=compared.metrics,
                 mesh=all_devices(),
                 advance=advance,
+                sample=sampler.sample,
             )
             evaluation.add(rows)
             stop_if_asked()

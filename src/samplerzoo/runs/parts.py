@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial, singledispatch
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from ..backbones import Rounded
-from ..core.families import AbstractFamily
+from ..core.families import AbstractFamily, Times
 from ..core.kernels import AbstractKernel
 from ..core.model import DiffusionModel
 from ..data import AbstractDataset, Images, Range, Shape, other_shape, read
@@ -50,11 +50,14 @@ from .names import (
     find,
     load_format,
     load_formats,
+    options as read_options,
     parse,
 )
-from .spec import fits, type_name
+from .spec import GRID, fits, type_name
+from .times import times_on
 
 Extractors: TypeAlias = Mapping[str, Extractor]
+DEFAULT_GRID = "quadratic"  # of a family's times, where nothing says which
 GivenData: TypeAlias = str | Path | AbstractDataset | ArrayLike | Callable[[], Any]
 
 
@@ -194,7 +197,7 @@ def _check_network(what: str, model: DiffusionModel) -> None:
 def load_family(
     given: str | type[AbstractFamily] | AbstractFamily,
     steps: int,
-    stride: str,
+    grid: str,
     model: DiffusionModel,
     options: Mapping[str, Any],
     *,
@@ -205,7 +208,8 @@ def load_family(
     Args:
         given: A registered name, `python:module:attribute`, the class, or a member as it is.
         steps: Network evaluations a sample.
-        stride: The stride of its times; a member has its own.
+        grid: The name of its times' grid, or their numbers, see `times_on`; where it is empty, the
+            start's, or `DEFAULT_GRID`. A member has its own.
         model: The model, whose schedule bounds the steps.
         options: Options of the class.
         allow_code: Whether a name may lead to code.
@@ -217,7 +221,8 @@ def load_family(
     if steps < 1 or (most is not None and steps > most):
         bound = f" and at most the schedule's {most}" if most is not None else ""
         raise ValueError(f"steps is {steps}; it must be at least 1{bound}.")
-    family = make_family(given, steps, stride, options, allow_code=allow_code)
+    times = times_on(grid, model.schedule)
+    family = make_family(given, steps, times, options, allow_code=allow_code)
     if family is given:
         nfe = eqx.filter_eval_shape(family.table, model.schedule).nfe
         if nfe != steps:
@@ -228,14 +233,69 @@ def load_family(
 def make_family(
     given: str | type[AbstractFamily] | AbstractFamily,
     steps: int,
-    stride: str,
+    times: str | Times,
     options: Mapping[str, Any],
     *,
     allow_code: bool = True,
 ) -> AbstractFamily:
-    """Make a family for whatever schedule; see `load_family`."""
-    fixed = {"steps": steps, "times": stride}
+    """Make a family for whatever schedule; see `load_family`.
+
+    The option `start` may be the name of another sampler, as in `unipc-3` or `unipc-3-karras:b=1`.
+    """
+    fixed: dict[str, Any] = {"steps": steps, "times": times or DEFAULT_GRID}
+    name = options.get("start")
+    if isinstance(name, str) and takes_start(given, allow_code=allow_code):
+        start = split_sampler(name)
+        own = start.grid or times or DEFAULT_GRID
+        member = make_family(start.family, steps, own, start.options, allow_code=allow_code)
+        options = {**options, "start": member}
+        fixed["times"] = None
     return _member("families", AbstractFamily, given, fixed, options, allow_code)
+
+
+def takes_start(given: Any, *, allow_code: bool = True) -> bool:
+    """Tell whether a family can start from another sampler: its option `start` says so."""
+    if isinstance(given, AbstractFamily):
+        return False
+    cls, _ = _class("families", AbstractFamily, given, allow_code)
+    return "start" in declared(cls)
+
+
+class NamedSampler(NamedTuple):
+    """A sampler's name, taken apart: its family, the grid if it has one, and the options."""
+
+    family: str
+    grid: str
+    options: dict[str, Any]
+
+
+def split_sampler(text: str) -> NamedSampler:
+    """Take a name such as `ddim-quadratic:eta=0.5` apart.
+
+    Args:
+        text: A family's registered name, or `python:module:attribute`; a grid's name and options
+            may follow.
+
+    Raises:
+        ValueError: The options do not look like options.
+    """
+    words, more = split_family(text)
+    found = read_options(more.split(",")) if more else {}
+    known = entries("families")
+    if words not in known:
+        for n, dash in enumerate(words):
+            family = words[:n]
+            made = family in known or family.startswith(f"{PYTHON}:")
+            if dash == "-" and made and GRID.fullmatch(words[n + 1 :]):
+                return NamedSampler(family, words[n + 1 :], found)
+    return NamedSampler(words, "", found)
+
+
+def split_family(given: str) -> tuple[str, str]:
+    """Take apart the name of a family, with its grid if it says one, and its options' text."""
+    colons = 3 if given.startswith(f"{PYTHON}:") else 1
+    *name, text = [*given.split(":", colons), *[""] * (given.count(":") < colons)]
+    return ":".join(name), text
 
 
 def load_kernel(
@@ -271,16 +331,20 @@ def _member(
         if options:
             raise ValueError(f"A {kind} that is an object has its options; give none beside it.")
         return given
-    if isinstance(given, str):
-        cls, name = find(group, given, base, allow_code=allow_code), given
-    elif isinstance(given, type) and issubclass(given, base):
-        cls, name = given, given.__name__
-    else:
-        raise ValueError(
-            f"The {kind} is {given!r}; it must be a name, a class derived from {base.__name__}, or "
-            "a member of one."
-        )
+    cls, name = _class(group, base, given, allow_code)
     return construct(cls, f"The {kind} {name!r}", fixed, options)
+
+
+def _class(group: str, base: type, given: Any, allow_code: bool) -> tuple[Callable, str]:
+    """A class that is named or given, and what it is called."""
+    if isinstance(given, str):
+        return find(group, given, base, allow_code=allow_code), given
+    if isinstance(given, type) and issubclass(given, base):
+        return given, given.__name__
+    raise ValueError(
+        f"The {GROUPS[group]} is {given!r}; it must be a name, a class derived from "
+        f"{base.__name__}, or a member of one."
+    )
 
 
 def load_metric(given: str | Metric, *, allow_code: bool = True) -> Metric:

@@ -29,7 +29,7 @@ from .parts import load_model, make_family
 from .published import fetch_config, fetch_run
 from .rows import Scores, read_row
 from .setup import add_directory
-from .spec import Config, check_seed
+from .spec import NUMBERS, Config, check_seed
 from .store import (
     SAMPLER,
     load_config,
@@ -46,6 +46,7 @@ from .store import (
     save_sampler,
     write_log,
 )
+from .times import times_on
 
 PICTURES = ("samples.png", "curve.png")
 # Of a configuration, what a sampler's file says.
@@ -136,9 +137,10 @@ class Run:
         config = self.config
         add_directory(config)
         given = self.objects.get("family", config.family)
-        options = {} if isinstance(given, AbstractFamily) else config.family_options
-        trust = {"allow_code": config.allow_code}
-        like = make_family(given, config.steps, config.stride, options, **trust)
+        options = {} if isinstance(given, AbstractFamily) else config.options
+        own = NUMBERS.fullmatch(config.grid)
+        times = times_on(config.grid, self.model.schedule) if own else config.grid
+        like = make_family(given, config.steps, times, options, allow_code=config.allow_code)
         return load_family_into(self._folder / SAMPLER, like)
 
     @cached_property
@@ -208,7 +210,7 @@ class Run:
 
     @property
     def verdict(self) -> str:
-        """Say in a sentence how the sampler compares with the best baseline.
+        """Say in a sentence how the sampler compares with the best baseline, and with DDIM.
 
         It goes by the report's features.
 
@@ -218,16 +220,20 @@ class Run:
         result = self.checked_result
         space, own = result["report_features"], result["sampler"]
         fds = {row.sampler: row.scores["fd"] for row in self.scores.rows if row.features == space}
-        best = min((name for name in fds if name != own), key=fds.__getitem__)
-        ratio, where = fds[own] / fds[best], f"{result['nfe']} network evaluations"
+        mine = fds.pop(own)
+        best = min(fds, key=fds.__getitem__)
+        ratio, where = mine / fds[best], f"{result['nfe']} network evaluations"
+        what = "unsearched solver and grid" if best == result.get("unsearched") else "baseline"
+        ddim = min((n for n in fds if n.startswith("ddim-")), key=fds.__getitem__, default=best)
+        beside = f" and {mine / fds[ddim]:.2f} of that of {ddim}" if ddim != best else ""
         if ratio > 1:
             return (
-                f"In {space}, {own} is worse than {best}, the best baseline, at {where}: its FD is "
-                f"{ratio:.2f} times as large."
+                f"In {space}, {own} is worse than {best}, the best {what}, at {where}: its FD is "
+                f"{ratio:.2f} times as large{beside}."
             )
         return (
-            f"In {space}, {own}'s FD is {ratio:.2f} of that of {best}, the best baseline, at "
-            f"{where}."
+            f"In {space}, {own}'s FD is {ratio:.2f} of that of {best}, the best {what}, at "
+            f"{where}{beside}."
         )
 
     @cached_property

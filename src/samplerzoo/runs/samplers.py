@@ -1,22 +1,28 @@
 """The samplers of an evaluation: runs, families at some numbers of steps, tables."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import singledispatch
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+from jaxtyping import Array
+
 from ..core.drawing import make_table
-from ..core.families import STRIDES, AbstractFamily
+from ..core.engine import sample_batch
+from ..core.families import AbstractFamily
 from ..core.model import DiffusionModel
+from ..core.ode import AdaptiveODE, adaptive_ode, sample_ode
 from ..core.table import StepTable
+from ..core.unsearched import choice_key
 from ..hub import PREFIX
 from ..registry import entries
-from .names import PYTHON, label_of, name_of, options as read_options
-from .parts import load_family
+from .names import PYTHON, label_of, name_of
+from .parts import construct, load_family, split_family, split_sampler
 from .run import Run, check_times, load_run
 from .store import run_folder
 
+ODE = "ode"  # the name of the adaptive solver of the model's ODE
 RUN, FAMILY, OBJECT = "run", "family", "object"  # what a scored sampler is
 Given: TypeAlias = str | Path | Run | StepTable | AbstractFamily | type[AbstractFamily]
 
@@ -28,11 +34,26 @@ class Sampler(NamedTuple):
         name: What it is called.
         kind: Whether it is a run's, a family's of a name, or was given as an object.
         table: The sampler as numbers.
+        sample: How samples are drawn with it, see `stream`.
     """
 
     name: str
     kind: str
-    table: StepTable
+    table: StepTable | AdaptiveODE
+    sample: Callable[..., Array] = sample_batch
+
+
+class Families(NamedTuple):
+    """What is made of a family.
+
+    Attributes:
+        steps: The numbers of evaluations.
+        grids: The grids, where none is named, by what they are called: names, or numbers as
+            `times_on` takes them.
+    """
+
+    steps: Sequence[int]
+    grids: Mapping[str, str]
 
 
 def listed(given: Any) -> list[Any]:
@@ -46,8 +67,9 @@ def named_samplers(given: Given | Sequence[Given] | Mapping[str, Given]) -> dict
 
     Args:
         given: One sampler, several, or several by the names that they shall have. A text is the
-            folder of a run, `hf:owner/name`, or a family: its registered name, with a stride and
-            options if wanted, as in `ddim-quadratic:eta=0.5`.
+            folder of a run, `hf:owner/name`, or a family: its registered name, with a grid and
+            options if wanted, as in `ddim-quadratic:eta=0.5`; or `ode`, the adaptive solver of the
+            model's ODE.
 
     Returns:
         The samplers by name: runs, families' names, and objects.
@@ -103,19 +125,19 @@ def _is_run(text: str) -> bool:
 
 @singledispatch
 def sampler_tables(
-    given: Any, name: str, steps: Sequence[int], model: DiffusionModel
+    given: Any, name: str, families: Families, model: DiffusionModel
 ) -> list[Sampler]:
     """Make the tables of one sampler.
 
     Args:
         given: A sampler as `named_samplers` returns it.
         name: What it is called.
-        steps: The numbers of evaluations of a family that is given by name or as a class.
+        families: What is made of a family that is given by name or as a class.
         model: The model that they are for.
 
     Returns:
         One table of a run, a table or a member of a family; of a family's name or class one for
-        each number of steps, with both strides where it names none.
+        each number of steps, on each of the grids where it names none.
 
     Raises:
         ValueError: There is no such family, it takes no such options, or a table does not fit the
@@ -128,61 +150,61 @@ def sampler_tables(
 
 
 @sampler_tables.register
-def _(given: Run, name: str, steps: Sequence[int], model: DiffusionModel) -> list[Sampler]:
+def _(given: Run, name: str, families: Families, model: DiffusionModel) -> list[Sampler]:
     return [Sampler(name, RUN, given.table_on(model))]
 
 
 @sampler_tables.register
-def _(given: StepTable, name: str, steps: Sequence[int], model: DiffusionModel) -> list[Sampler]:
+def _(given: StepTable, name: str, families: Families, model: DiffusionModel) -> list[Sampler]:
     check_times(given, model, name)
     return [Sampler(name, OBJECT, given)]
 
 
 @sampler_tables.register
-def _(
-    given: AbstractFamily, name: str, steps: Sequence[int], model: DiffusionModel
-) -> list[Sampler]:
+def _(given: AbstractFamily, name: str, families: Families, model: DiffusionModel) -> list[Sampler]:
     return [Sampler(name, OBJECT, make_table(given, model.schedule))]
 
 
 @sampler_tables.register
-def _(given: type, name: str, steps: Sequence[int], model: DiffusionModel) -> list[Sampler]:
-    return _family_tables(given, name, "", "", steps, model)
+def _(given: type, name: str, families: Families, model: DiffusionModel) -> list[Sampler]:
+    return _family_tables(given, name, "", {}, families, model)
 
 
 @sampler_tables.register
-def _(given: str, name: str, steps: Sequence[int], model: DiffusionModel) -> list[Sampler]:
-    words, text = split_family(given)
-    family, _, stride = words.rpartition("-")
-    if stride not in STRIDES or words in entries("families"):
-        family, stride = words, ""
+def _(given: str, name: str, families: Families, model: DiffusionModel) -> list[Sampler]:
+    family, grid, options = split_sampler(given)
+    if family == ODE and ODE not in entries("families"):
+        return [_ode(given, options, model)]
     known = family in entries("families") or family.startswith(f"{PYTHON}:")
     if not known and (Path(given).exists() or "/" in given):
         raise ValueError(f"{given!r} is neither the folder of a run nor the name of a family.")
-    return _family_tables(family, label_of(family), stride, text, steps, model)
+    _, text = split_family(given)
+    if grid:
+        families = families._replace(grids={grid: grid})
+    return _family_tables(family, label_of(family), text, options, families, model)
 
 
-def split_family(given: str) -> tuple[str, str]:
-    """Take apart the name of a family, with its stride if it says one, and its options' text."""
-    colons = 3 if given.startswith(f"{PYTHON}:") else 1
-    *name, text = [*given.split(":", colons), *[""] * (given.count(":") < colons)]
-    return ":".join(name), text
+def _ode(name: str, options: Mapping[str, Any], model: DiffusionModel) -> Sampler:
+    """The adaptive solver of the ODE, with its tolerances."""
+    made = construct(
+        adaptive_ode, f"The sampler {name!r}", {"model": model, "key": choice_key()}, options
+    )
+    return Sampler(name, FAMILY, made, sample_ode)
 
 
 def _family_tables(
     family: str | type,
     name: str,
-    stride: str,
     text: str,
-    steps: Sequence[int],
+    options: Mapping[str, Any],
+    families: Families,
     model: DiffusionModel,
 ) -> list[Sampler]:
-    """The members of a family with one stride or both, and with the options of a text."""
-    options = read_options(text.split(",")) if text else {}
+    """The members of a family on some grids, with the options of a text."""
     found = []
-    for one in [stride] if stride else STRIDES:
-        called = f"{name}-{one}:{text}" if text else f"{name}-{one}"
-        for number in steps:
-            member = load_family(family, number, one, model, options)
+    for label, grid in families.grids.items():
+        called = f"{name}-{label}:{text}" if text else f"{name}-{label}"
+        for number in families.steps:
+            member = load_family(family, number, grid, model, options)
             found.append(Sampler(called, FAMILY, make_table(member, model.schedule)))
     return found

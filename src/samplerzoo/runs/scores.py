@@ -10,8 +10,10 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from ..core.drawing import Extractors, report_key, stream
+from ..core.engine import sample_batch
 from ..core.families import DDIM, DDPM, STRIDES, AbstractFamily
 from ..core.model import DiffusionModel
+from ..core.ode import AdaptiveODE
 from ..core.table import StepTable
 from ..features import apply, as_extractor
 from ..metrics import FeatureSet, Metric, check_widths
@@ -24,7 +26,7 @@ METRICS: dict[str, Metric] = {"fd": fd, "kid": kid, "precision-recall": precisio
 
 
 def score(
-    table: StepTable,
+    table: StepTable | AdaptiveODE,
     model: DiffusionModel,
     features: Extractors,
     references: Mapping[str, FeatureSet],
@@ -36,6 +38,7 @@ def score(
     show: int = 0,
     metrics: Mapping[str, Metric] = METRICS,
     advance: Callable[[int], Any] = lambda drawn: None,
+    sample: Callable[..., Array] = sample_batch,
 ) -> tuple[dict[str, dict[str, float]], Float[np.ndarray, "show ..."]]:
     """Score a sampler against references, in several feature spaces.
 
@@ -54,6 +57,7 @@ def score(
         show: How many of the first samples are returned.
         metrics: The metrics by name; FD, KID, precision and recall by default.
         advance: A function that is told how many samples were drawn, after each batch.
+        sample: How they are drawn, see `stream`.
 
     Returns:
         The scores as `{features: {column: value}}`, and the first `show` samples.
@@ -62,7 +66,7 @@ def score(
         ValueError: `n` or the batch is below 1, or features are not finite.
     """
     shown, chunks = [], []
-    drawing = stream(table, model, report_key(seed), n, features, batch, mesh, apply)
+    drawing = stream(table, model, report_key(seed), n, features, batch, mesh, apply, sample)
     for samples, found in drawing:
         shown.append(samples[: max(0, show - sum(map(len, shown)))])
         chunks.append(found)
@@ -81,7 +85,7 @@ def feature_set(phi: Callable[[Array], Array], features: Float[np.ndarray, "N d"
 
 def score_rows(
     name: str,
-    table: StepTable,
+    table: StepTable | AdaptiveODE,
     model: DiffusionModel,
     features: Extractors,
     references: Mapping[str, FeatureSet],

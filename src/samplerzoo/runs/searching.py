@@ -36,6 +36,7 @@ from ..features import Extractor
 from ..files import digest, write
 from ..wording import phrase, printable, sentence, shown
 from .bars import note, progress_bar
+from .choosing import named_table
 from .errors import RunError
 from .interruptions import stop_if_asked
 from .names import label_of
@@ -76,6 +77,7 @@ from .store import (
     save_config,
     save_result,
 )
+from .times import GivenTimes
 
 OnStep: TypeAlias = Callable[[int, float, SearchState], Any]
 
@@ -85,7 +87,7 @@ def search(
     *,
     family_options: Mapping[str, Any] | None = None,
     steps: int | None = None,
-    times: str = "quadratic-searched",
+    times: GivenTimes = "searched",
     model: str | Path | DiffusionModel | Callable[[], DiffusionModel] = "digits",
     label: int | None = None,
     guidance: float | None = None,
@@ -113,6 +115,9 @@ def search(
 ) -> Run:
     """Search a sampler's free parameters by gradient descent on KID, and score what was found.
 
+    A search begins with the best unsearched solver and grid, which a short evaluation finds, unless
+    the family's option `start` names another, as in `{"start": "ddim-quadratic"}`.
+
     The searched sampler and the baselines draw the same numbers of samples from the same noise, and
     are scored in the searched features and in others. The same options, defaults and results as
     the command `samplerzoo search`.
@@ -122,8 +127,11 @@ def search(
             member, which is searched from where it stands.
         family_options: Options of the family, such as `{"eta": 0.5}`.
         steps: Network evaluations a sample, K. [default: 10, or those of a member that is given]
-        times: The stride of the times, `"linear"` or `"quadratic"`; with `"-searched"`, searched
-            from there; with `"-decoupled"`, those told to the network apart from the sampler's own.
+        times: The grid of the times: `"linear"`, `"quadratic"`, `"logsnr"`, `"karras"` or
+            `"karras-RHO"`, falling numbers, or a file of such, see `samplerzoo.runs.times`; with
+            `"-searched"` behind it, searched from there; with `"-decoupled"`, those told to the
+            network apart from the sampler's own. `"searched"`, `"decoupled"` or `"fixed"` alone
+            takes the grid of the sampler that the search starts from.
         model: A registered name, `hf:owner/name[@revision]`, a folder in diffusers' layout,
             `openai:preset:path`, `python:module:attribute`; or a DiffusionModel, or what makes one.
         label: The class to sample, of a class-conditional checkpoint.
@@ -210,7 +218,7 @@ def search(
     if out not in (None, "auto") and crew.first:
         refuse_taken(Path(out))
     setup = load_setup(config, objects, shown)
-    config = dataclasses.replace(config, hashes=setup.hashes)
+    config = dataclasses.replace(setup.config, hashes=setup.hashes)
     if out is None:
         return _Search(None, config, setup, objects, shown, callback).run()
     fresh = out == "auto" and crew.first
@@ -335,6 +343,7 @@ def _resume(
         shown = progress and crew.first
         setup = load_setup(config, objects, shown, load_computed(folder))
         check_hashes(config, setup.hashes)
+        config = setup.config
         load_checkpoint(
             folder, start(setup.family, setup.free, adam(config.iterations, 1.0)), config
         )
@@ -472,6 +481,8 @@ class _Search:
         tables = {label_of(config.family): searched.table}
         for name, family in baselines(config.steps).items():
             tables[name] = make_table(family, setup.model.schedule)
+        best = config.unsearched
+        tables[best] = tables.get(best, named_table(best, config.steps, setup.model))
         rows: list[Row] = []
         shown = {}
         with progress_bar(tables.items(), "evaluate", self.progress) as bar:
@@ -497,6 +508,9 @@ class _Search:
             "search_features": config.features,
             "report_features": config.report_features,
             "table": digest(searched.table),
+            "start": config.start or config.family_options.get("start"),
+            "unsearched": best,
+            "tried": {k: v if math.isfinite(v) else None for k, v in config.tried.items()},
             "rows": [row.record for row in rows],
             "skipped_steps": skipped(searched.state),
             "search_seconds": round(sum(line["seconds"] for line in self.log), 1),

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from ..core.devices import all_devices
-from ..core.drawing import objective_key
+from ..core.drawing import make_table, objective_key
 from ..core.families import AbstractFamily, free_parameters
 from ..core.model import DiffusionModel
 from ..core.objectives import AbstractObjective
@@ -22,6 +22,7 @@ from ..files import digest
 from ..metrics import FeatureSet
 from ..references import same
 from ..registry import entries
+from .choosing import choose_for, linear_kid
 from .names import (
     check_known,
     check_there,
@@ -43,8 +44,10 @@ from .parts import (
     load_model,
     load_references,
     random_images,
+    split_sampler,
 )
-from .spec import DEFAULTS, Config, versions
+from .spec import DEFAULTS, Config, split_times, versions
+from .times import read_times
 
 SHOWN = 48  # images in a run's picture
 # The parts that are named in a configuration, and the group of each.
@@ -58,7 +61,17 @@ PARTS = {
     "kernel": "kernels",
 }
 # Of a configuration, what says nothing of what is searched.
-_ASIDE = ("microbatch", "checkpoint_every", "allow_code", "directory", "hashes", "versions")
+_ASIDE = (
+    "microbatch",
+    "checkpoint_every",
+    "start",
+    "unsearched",
+    "tried",
+    "allow_code",
+    "directory",
+    "hashes",
+    "versions",
+)
 _HASHED = ("family", "objective", "kernel")  # as objects: a name says what they are
 
 
@@ -66,6 +79,7 @@ class Setup(NamedTuple):
     """Everything that a search needs.
 
     Attributes:
+        config: The configuration, with what was chosen at the beginning.
         family: The family before it is searched.
         free: What of it is searched, see `free_parameters`.
         model: The model.
@@ -77,6 +91,7 @@ class Setup(NamedTuple):
         hashes: Those of the model, the data and the extractors.
     """
 
+    config: Config
     family: AbstractFamily
     free: PyTree[bool]
     model: DiffusionModel
@@ -110,6 +125,8 @@ def configure(given: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
     for part, name in names.items():
         for one in _parts_of(part, str(name)):
             check_known(PARTS[part], one)
+    given["times"] = read_times(given["times"])
+    _check_start(given)
     given |= {part: _pinned(part, str(name)) for part, name in names.items()}
     if given["steps"] is None:
         given["steps"] = _steps_of(objects.get("family"))
@@ -127,6 +144,15 @@ def _pinned(part: str, name: str) -> str:
     if part == "objective":
         return name
     return ",".join(pinned(PARTS[part], one) for one in _parts_of(part, name))
+
+
+def _check_start(given: Mapping[str, Any]) -> None:
+    """Refuse two grids for one start."""
+    start, grid = given["family_options"].get("start"), split_times(given["times"])[0]
+    if isinstance(start, str) and grid and split_sampler(start).grid:
+        raise ValueError(
+            f"The start {start!r} and times {given['times']!r} both name a grid; give one."
+        )
 
 
 def _is_object(value: Any) -> bool:
@@ -235,6 +261,7 @@ def load_setup(
 ) -> Setup:
     """Load everything that a configuration names, and check it against one another.
 
+    The start and the best unsearched sampler are chosen, where the configuration says nothing.
     Every image of the data has been read once, now or when their features were kept.
 
     Args:
@@ -245,20 +272,19 @@ def load_setup(
 
     Raises:
         ValueError: A part cannot be loaded, or does not fit the others.
+        RunError: None of the unsearched samplers can be scored.
     """
     if config.allow_code:
         add_directory(config)
     parts = {part: objects.get(part, getattr(config, part)) for part in PARTS}
     trust = {"allow_code": config.allow_code}
     model = load_model(parts["model"], config.dtype, config.label, config.guidance, **trust)
-    family = load_family(
-        parts["family"], config.steps, config.stride, model, config.family_options, **trust
-    )
-    free = free_parameters(family, config.searches_times, config.decouples_times)
+    family, free = _searched(config, parts["family"], model)
     if not jax.tree.leaves(eqx.filter(family, free)):
         raise ValueError(
             f"The family {config.family!r} has nothing to search with fixed times; give --times "
-            f"{config.stride}-searched, or its per-step parameters (-F per_step=true)."
+            f"{'-'.join(filter(None, (config.grid, 'searched')))}, or its per-step parameters "
+            "(-F per_step=true)."
         )
     kernel = load_kernel(parts["kernel"], config.kernel_options, **trust)
     data = load_data(parts["data"], model.shape, model.clip, config.split, config.crop, **trust)
@@ -269,6 +295,12 @@ def load_setup(
         for name, phi in spaces.items()
     }
     references = load_references(features, data, progress=progress)
+    if not config.unsearched:
+        space = next(iter(searched))
+        measure = linear_kid(features[space], references[space])
+        choices = choose_for(config, parts["family"], model, measure, progress)
+        config = dataclasses.replace(config, **choices._asdict())
+        family, free = _searched(config, parts["family"], model)
     computed = dict(computed or {})
     setting = ObjectiveSetting(
         model,
@@ -285,7 +317,10 @@ def load_setup(
     name = None if "model" in objects else config.model
     found = hashes(model, data, features, name)
     found |= {part: digest(objects[part]) for part in _HASHED if part in objects}
+    if isinstance(objects.get("family"), AbstractFamily):  # its grid is not an array
+        found["family"] = digest((family, make_table(family, model.schedule)))
     return Setup(
+        config,
         family,
         free,
         model,
@@ -304,6 +339,16 @@ def _by_name(names: str, given: Any) -> dict[str, Any]:
     if isinstance(given, str):
         return dict(zip(several, several, strict=True))
     return dict(zip(several, given if isinstance(given, list | tuple) else [given], strict=True))
+
+
+def _searched(
+    config: Config, given: Any, model: DiffusionModel
+) -> tuple[AbstractFamily, PyTree[bool]]:
+    """Make the family before it is searched, and tell what of it is."""
+    family = load_family(
+        given, config.steps, config.grid, model, config.options, allow_code=config.allow_code
+    )
+    return family, free_parameters(family, config.searches_times, config.decouples_times)
 
 
 def add_directory(config: Config) -> None:

@@ -6,6 +6,7 @@ Nothing here imports JAX, so that the command line can show the defaults at once
 import dataclasses
 import importlib.metadata
 import platform
+import re
 import types
 import typing
 from collections.abc import Callable
@@ -16,15 +17,11 @@ from ..limits import STEPS
 from ..wording import shown
 
 MAX_SEED = 2**32 - 1  # JAX drops the higher bits of a seed
-# The strides of the times: fixed, searched from there, or those told to the network apart.
-TIMES = (
-    "linear",
-    "linear-searched",
-    "linear-decoupled",
-    "quadratic",
-    "quadratic-searched",
-    "quadratic-decoupled",
-)
+GRIDS = ("linear", "quadratic", "logsnr", "karras")  # and karras-RHO, such as karras-5
+SEARCHED = ("fixed", "searched", "decoupled")  # what becomes of the times
+_NUMBER = r"\d+(\.\d*)?(e[+-]?\d+)?"
+NUMBERS = re.compile(rf"{_NUMBER}(:{_NUMBER})?(,{_NUMBER}(:{_NUMBER})?)*")  # grid, or grid:told
+GRID = re.compile(rf"{'|'.join(GRIDS)}|karras-{_NUMBER}")
 DTYPES = ("float32", "bfloat16")  # of the network's arithmetic
 _MOST = 2**31 - 1  # what a search counts in
 _LEAST = {"steps": 1, "batch": 2, "iterations": 1, "n": 2, "seed": 0}
@@ -97,6 +94,32 @@ def type_name(kind: Any) -> str:
     return getattr(kind, "__name__", str(kind))
 
 
+def split_times(text: str) -> tuple[str, str]:
+    """Split what is said of times: which grid, and whether it is searched.
+
+    Args:
+        text: A grid's name or its numbers, then `-searched` or `-decoupled`; without, it is fixed.
+            One of `SEARCHED` alone leaves the grid to the sampler that a search starts from.
+
+    Returns:
+        The grid, which may be empty, and one of `SEARCHED`.
+    """
+    grid, _, word = text.rpartition("-")
+    return (grid, word) if word in SEARCHED else (text, "fixed")
+
+
+def check_times(text: str) -> None:
+    """Raise ValueError for what says nothing of times."""
+    grid, _ = split_times(text)
+    alone = text in SEARCHED
+    if not (alone or GRID.fullmatch(grid) or NUMBERS.fullmatch(grid)):
+        raise ValueError(
+            f"times is {shown(text)}; it must be a grid ({', '.join(GRIDS)} or karras-RHO), or "
+            "falling numbers such as 1000,600,200, with -searched or -decoupled behind it; or "
+            "searched, decoupled or fixed alone, for the grid that suits best."
+        )
+
+
 def check_seed(seed: int) -> None:
     """Raise ValueError for a seed that stands for no series of random numbers of its own."""
     if not 0 <= seed <= MAX_SEED:
@@ -111,7 +134,8 @@ class Config:
         family: The name of the sampler family that is searched.
         family_options: Options of the family.
         steps: Network evaluations a sample, K.
-        times: The stride of the times, and whether they are searched: one of `TIMES`.
+        times: The grid of the times, then whether they are searched, as in `karras-searched`; see
+            `split_times`.
         model: The name of the model.
         label: The class to sample, of a class-conditional checkpoint.
         guidance: The weight of classifier-free guidance.
@@ -133,6 +157,10 @@ class Config:
         n: Samples scored at the end.
         seed: Of the search and of the report.
         checkpoint_every: The longest time between two checkpoints, in seconds.
+        start: What the search starts from, such as `unipc-3-karras`, once it is chosen; empty where
+            nothing was to be chosen.
+        unsearched: The best solver and grid that are not searched, once they are chosen.
+        tried: What the choices were made by: the scores of all that were tried, by name.
         allow_code: Whether the names above may lead to code (`python:`) and to files of this
             machine: not in a run of others.
         directory: Where modules of `python:` names are looked for.
@@ -143,7 +171,7 @@ class Config:
     family: str = "rddim"
     family_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     steps: int = 10
-    times: str = "quadratic-searched"
+    times: str = "searched"
     model: str = "digits"
     label: int | None = None
     guidance: float | None = None
@@ -163,6 +191,9 @@ class Config:
     n: int = 10_000
     seed: int = 0
     checkpoint_every: float = 5.0
+    start: str = ""
+    unsearched: str = ""
+    tried: dict[str, float] = dataclasses.field(default_factory=dict)
     allow_code: bool = True
     directory: str = dataclasses.field(default_factory=lambda: str(Path.cwd()))
     hashes: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -184,12 +215,11 @@ class Config:
                     f"{name} is {shown(getattr(self, name))}; it must be at most {_MOST}."
                 )
         STEPS.check(self.steps, "The sampler")
-        for name, allowed in (("times", TIMES), ("dtype", DTYPES)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"{name} is {shown(getattr(self, name))}; it must be one of "
-                    f"{', '.join(allowed)}."
-                )
+        check_times(self.times)
+        if self.dtype not in DTYPES:
+            raise ValueError(
+                f"dtype is {shown(self.dtype)}; it must be one of {', '.join(DTYPES)}."
+            )
         size = self.microbatch
         if size != "auto" and not (isinstance(size, int) and fits(size, int) and size >= 1):
             raise ValueError(
@@ -208,19 +238,25 @@ class Config:
             )
 
     @property
-    def stride(self) -> str:
-        """Return the stride that the times begin with."""
-        return self.times.partition("-")[0]
+    def grid(self) -> str:
+        """Return the grid that the times begin with, or nothing where it is the start's."""
+        return split_times(self.times)[0]
 
     @property
     def searches_times(self) -> bool:
         """Tell whether the grid of times is searched, and nothing beside it."""
-        return self.times.endswith("-searched")
+        return split_times(self.times)[1] == "searched"
 
     @property
     def decouples_times(self) -> bool:
         """Tell whether the times told to the network are searched too, apart from the grid."""
-        return self.times.endswith("-decoupled")
+        return split_times(self.times)[1] == "decoupled"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return the options of the family, with the start that was chosen for it."""
+        chosen = {"start": self.start} if self.start else {}
+        return self.family_options | chosen
 
 
 DEFAULTS: dict[str, Any] = {

@@ -63,6 +63,9 @@ _RESULT = record(
         "rows": list_of(ANYTHING),  # which `read_row` checks
     },
     {
+        "start": or_null(_NAME),
+        "unsearched": _NAME,
+        "tried": mapping(or_null(NUMBER), 1000),
         "table": text(64, "[0-9a-f]{64}"),
         "skipped_steps": _COUNT,
         "search_seconds": NUMBER,
@@ -75,6 +78,7 @@ _RESULT = record(
 _SEARCHED = (
     "family",
     "family_options",
+    "start",
     "steps",
     "times",
     "label",

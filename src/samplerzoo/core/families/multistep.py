@@ -51,7 +51,7 @@ class Plan(NamedTuple):
 
 
 class ExponentialIntegrator(AbstractFamily):
-    """Follow the probability-flow ODE, or its SDE, by polynomials through the network's answers.
+    """Solve the probability-flow ODE, or its SDE, by polynomials through the network's answers.
 
     Functions make the known ones, such as `dpmpp_multistep`. Only the times can be searched.
 

@@ -94,7 +94,7 @@ class _States(NamedTuple):
 
 
 class RungeKutta(AbstractFamily):
-    """Follow the probability-flow ODE by steps of a Runge-Kutta method.
+    """Solve the probability-flow ODE by steps of a Runge-Kutta method.
 
     K evaluations are one step of Euler's at the end, before it as many of the method's as there is
     room for, and first Euler's for the evaluations that remain. `heun` and `runge_kutta` make it.
