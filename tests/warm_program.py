@@ -10,6 +10,7 @@ import functools
 import importlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 # What commands import when they are run, and what that imports.
 LIBRARIES = ("samplerzoo.cli", "samplerzoo.runs.searching", "samplerzoo.reports")
 MOST = 2**20  # bytes of a request
+KILL = "SAMPLERZOO_TESTS_KILL"  # after so many seconds the program is no more
 
 
 @functools.cache
@@ -41,7 +43,8 @@ def start(
 ) -> tuple[int, bytes, bytes]:
     """Run the program to its end; its exit status, and what it wrote on stdout and stderr."""
     asked = {"arguments": arguments, "cwd": str(cwd), "environment": environment}
-    own = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
+    apart = {"PYTHONPATH", KILL}
+    own = {name: value for name, value in environment.items() if name not in apart}
     server = _server(json.dumps(own, sort_keys=True))
     server.settimeout(seconds)
     with contextlib.ExitStack() as opened:
@@ -87,6 +90,8 @@ def _become(asked: dict, streams: list[int]) -> None:
         paths = asked["environment"].get("PYTHONPATH", "").split(os.pathsep)
         sys.path[0:1] = [asked["cwd"], *filter(None, paths)]
         sys.argv = ["samplerzoo", *asked["arguments"]]
+        if seconds := os.environ.pop(KILL, ""):
+            signal.setitimer(signal.ITIMER_REAL, float(seconds))  # whose signal ends it at once
         from samplerzoo.cli import main
 
         main()
