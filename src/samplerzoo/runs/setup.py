@@ -125,7 +125,7 @@ def configure(given: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
     for part, name in names.items():
         for one in _parts_of(part, str(name)):
             check_known(PARTS[part], one)
-    given["times"] = read_times(given["times"])
+    given["times"] = read_times(given.get("times", DEFAULTS["times"]))
     _check_start(given)
     given |= {part: _pinned(part, str(name)) for part, name in names.items()}
     if given["steps"] is None:
@@ -148,7 +148,7 @@ def _pinned(part: str, name: str) -> str:
 
 def _check_start(given: Mapping[str, Any]) -> None:
     """Refuse two grids for one start."""
-    start, grid = given["family_options"].get("start"), split_times(given["times"])[0]
+    start, grid = given.get("family_options", {}).get("start"), split_times(given["times"])[0]
     if isinstance(start, str) and grid and split_sampler(start).grid:
         raise ValueError(
             f"The start {start!r} and times {given['times']!r} both name a grid; give one."
