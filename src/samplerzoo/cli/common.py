@@ -96,7 +96,9 @@ run_argument = click.argument("run")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
-def _log_format(_context: click.Context, _parameter: click.Parameter, form: str) -> str:
+def _log_format(
+    _context: click.Context, _parameter: click.Parameter, form: str | None
+) -> str | None:
     if form == "json":
         log_as_json()
     return form
