@@ -7,7 +7,7 @@ import base64
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,9 +28,10 @@ class Repository:
     private: bool = False
     damaged: bool = False  # large files arrive with their last byte changed
 
-    def commit(self, files: dict[str, bytes]) -> str:
-        """Add files on top of main and return the new commit's hash."""
-        files = {**self.commits.get(self.main, {}), **files}
+    def commit(self, files: dict[str, bytes], removed: Collection[str] = ()) -> str:
+        """Add files to main's, remove others of them, and return the new commit's hash."""
+        kept = self.commits.get(self.main, {}).items()
+        files = {**{name: data for name, data in kept if name not in removed}, **files}
         text = "".join(f"{name} {etag(name, data)} " for name, data in sorted(files.items()))
         self.main = hashlib.sha1(f"{self.main} {text}".encode()).hexdigest()
         self.commits[self.main] = files
@@ -161,7 +162,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, {"files": modes})
         name, _, _ = path.removeprefix("/api/models/").partition("/commit/")
         lines = [json.loads(line) for line in body.splitlines()]
-        oid = self.hub.repositories[name].commit(dict(self.files(lines)))
+        removed = {line["value"]["path"] for line in lines if line["key"] == "deletedFile"}
+        oid = self.hub.repositories[name].commit(dict(self.files(lines)), removed)
         self.answer(
             200,
             {"success": True, "commitOid": oid, "commitUrl": f"{self.hub.url}/{name}/commit/{oid}"},

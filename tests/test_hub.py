@@ -49,6 +49,24 @@ SCHEDULER = {
     "num_train_timesteps": 1000,
 }
 WEIGHTS = "diffusion_pytorch_model.safetensors"
+EXPORTS = {
+    f"export/{name}"
+    for name in (
+        "diffusers/README.md",
+        "diffusers/config.json",
+        "diffusers/samplerzoo_scheduler.py",
+        "diffusers/scheduler_config.json",
+        "k-diffusion/README.md",
+        "k-diffusion/samplerzoo_k_diffusion.py",
+        "comfyui/README.md",
+        "comfyui/__init__.py",
+        "comfyui/nodes.py",
+        "comfyui/pyproject.toml",
+        "comfyui/samplerzoo_k_diffusion.py",
+        "comfyui/samplers/ddpm-cifar10-32-in-5.json",
+        "json/ddpm-cifar10-32-in-5.json",
+    )
+}
 
 
 def weights(seed: int) -> bytes:
@@ -176,6 +194,7 @@ def test_what_is_pushed(done, hub, machine):
         "result.json",
         "samples.png",
         "curve.png",
+        *EXPORTS,
     }
     assert hub.repositories[PUSHED].private
     assert done["push"].out.startswith(f"{hub.url}/{PUSHED}/tree/")
@@ -210,6 +229,8 @@ def test_the_model_card(done, hub):
 def test_a_pulled_run_is_a_run(done, hub, machine):
     pulled, ours = (contents(machine.folder / "runs" / name) for name in ("pulled", "cifar10"))
     assert set(pulled) == set(ours) - {"log.jsonl", "checkpoint.safetensors"}
+    asked = done["sample requests"] + done["evaluate requests"] + done["pull requests"]
+    assert not [request for request in asked if "/export/" in request]
     for name in ("sampler.safetensors", "samples.png", "curve.png"):
         assert pulled[name] == ours[name]
     assert tomllib.loads(pulled["config.toml"].decode())["directory"] == str(machine.folder)

@@ -29,7 +29,8 @@ LAYERS = [
     ["metrics", "formats"],
     ["references", "hub"],
     ["runs"],
-    ["reports", "publishing", "exporters", "testing"],
+    ["exporters"],
+    ["reports", "publishing", "testing"],
     ["cli", "assets"],
     ["__main__"],
 ]

@@ -31,8 +31,39 @@ def export(run: Run | str | Path, to: str, out: str | Path, name: str | None = N
         OSError: The folder cannot be written.
     """
     found = run if isinstance(run, Run) else load_run(run)
-    write = find("exporters", to, allow_code=True)
-    config = found.config
+    return exporter(to)(numbers_of(found, name), Path(out))
+
+
+def exporter(tool: str) -> Exporter:
+    """Find what writes for a tool.
+
+    Args:
+        tool: The name of a member of the group `samplerzoo.exporters`.
+
+    Returns:
+        A function of a sampler and a folder.
+
+    Raises:
+        ValueError: There is no such member, or it does not load.
+    """
+    return find("exporters", tool, allow_code=True)
+
+
+def numbers_of(run: Run, name: str | None = None) -> PlainSampler:
+    """Read off a run what other tools need, for which its model is loaded.
+
+    Args:
+        run: The run.
+        name: What the sampler is called there; by default its family and number of evaluations.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        ValueError: The name cannot be a file's, or the model cannot be loaded.
+        ConnectionError: The Hub is out of reach.
+    """
+    config = run.config
     name = name or f"{config.family}-{config.steps}".replace(":", "-")
     if not re.fullmatch(r"[\w.-]{1,80}", name) or name.startswith("."):
         raise ValueError(
@@ -40,4 +71,4 @@ def export(run: Run | str | Path, to: str, out: str | Path, name: str | None = N
             "underscores."
         )
     about = {"family": config.family, "nfe": config.steps, "seed": config.seed}
-    return write(plain_sampler(name, found.table_on(found.model), found.model, about), Path(out))
+    return plain_sampler(name, run.table_on(run.model), run.model, about)

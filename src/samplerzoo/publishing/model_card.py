@@ -1,6 +1,6 @@
 """The model card of a pushed sampler."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..hub import PREFIX
@@ -8,6 +8,7 @@ from ..runs.names import repository, split
 from ..runs.rows import ABSENT, read_row
 from ..runs.spec import Config
 from ..tables import Table
+from .exports import use_in
 
 _LICENCE = ("license", "license_name", "license_link")
 
@@ -38,7 +39,7 @@ table: scores depend on n and on the data.
 samplerzoo sample {prefix}{name} --n 64 --out samples.png
 ```
 
-`sampler.safetensors` holds the sampler as a table of numbers; no code is in this repository.
+`sampler.safetensors` holds the sampler as a table of numbers; samplerzoo runs no code from here.
 
 ```python
 from pathlib import Path
@@ -49,14 +50,20 @@ from samplerzoo import load_sampler
 path = hf_hub_download("{name}", "sampler.safetensors")
 table, about = load_sampler(Path(path))  # times, clean, noise, fresh
 ```
-"""
+{exports}"""
 
 
-def card_text(name: str, config: Config, result: dict[str, Any], base: dict[str, Any]) -> str:
+def card_text(
+    name: str,
+    config: Config,
+    result: dict[str, Any],
+    base: dict[str, Any],
+    exports: Mapping[str, int],
+) -> str:
     """README.md of the repository `name`: a finished run's method, data, scores and use.
 
     `config` is as it is published; `base` is the metadata of the base model's own card, whose
-    licence holds here too.
+    licence holds here too; `exports` gives the steps of the sampler by the tool it is there for.
     """
     from huggingface_hub import ModelCardData
 
@@ -81,6 +88,7 @@ def card_text(name: str, config: Config, result: dict[str, Any], base: dict[str,
         scores=_table(rows, split(result["search_features"])),
         n=", ".join(sorted({str(row["n"]) for row in rows})),
         seed=", ".join(sorted({str(row["seed"]) for row in rows})),
+        exports="".join(use_in(tool, name, steps) for tool, steps in exports.items()),
     )
 
 

@@ -20,19 +20,22 @@ from ..runs.run import PICTURES
 from ..runs.setup import PARTS
 from ..runs.spec import Config
 from ..runs.store import load_config, load_result, load_sampler, resuming, run_folder, save_config
+from .exports import FOLDER, files_below, write_exports
 from .model_card import card_text
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _WITH_PATHS = ("model", "data", "features", "report_features")  # the parts whose names may be paths
 
 
-def push(run: str | Path, name: str, private: bool) -> str:
+def push(run: str | Path, name: str, private: bool, export: bool = True) -> str:
     """Publish a finished run as the repository `name` and return its address.
+
+    With `export` its files for other tools go there too; those of an earlier push are removed.
 
     Raises ValueError where the run is not finished, where nobody is logged in, or where the
     repository holds something else or is public though a private one is asked for.
     """
-    from huggingface_hub import HfApi, constants, get_token
+    from huggingface_hub import CommitOperationDelete, HfApi, constants, get_token
 
     address = parse(name)
     if constants.HF_HUB_OFFLINE:
@@ -43,26 +46,36 @@ def push(run: str | Path, name: str, private: bool) -> str:
             "write."
         )
     with tempfile.TemporaryDirectory() as folder:
-        prepare(run_folder(run), address.repository, Path(folder))
-        _check_target(address, private)
+        prepare(run_folder(run), address.repository, Path(folder), export)
+        added = _additions(Path(folder))
+        there = _check_target(address, private)
+        removed = [name for name in there if name.startswith(f"{FOLDER}/") and name not in added]
         with explained(address):
             api = HfApi()
             api.create_repo(address.repository, private=private or None, exist_ok=True)
-            done = api.upload_folder(
-                repo_id=address.repository,
-                folder_path=folder,
+            done = api.create_commit(
+                address.repository,
+                [*added.values(), *map(CommitOperationDelete, removed)],
                 commit_message="Sampler found by samplerzoo",
             )
     return f"{constants.ENDPOINT}/{address.repository}/tree/{done.oid}"
 
 
-def _check_target(address: Address, private: bool) -> None:
-    """Refuse a repository that exists and is not for this sampler."""
+def _additions(folder: Path) -> dict[str, Any]:
+    """The files of a folder as operations of a commit, by their names there."""
+    from huggingface_hub import CommitOperationAdd
+
+    names = {path.relative_to(folder).as_posix(): path for path in files_below(folder)}
+    return {name: CommitOperationAdd(name, path) for name, path in names.items()}
+
+
+def _check_target(address: Address, private: bool) -> list[str]:
+    """Refuse a repository that exists and is not for this sampler, and list its files."""
     from huggingface_hub import HfApi
 
     with explained(address):
         if not HfApi().repo_exists(address.repository):
-            return
+            return []
     found = listing(address)
     if "sampler.safetensors" not in found.sizes and set(found.sizes) - {".gitattributes"}:
         raise ValueError(
@@ -73,12 +86,14 @@ def _check_target(address: Address, private: bool) -> None:
             f"{address.repository} exists and is public; make it private in its settings, or "
             "push to another name."
         )
+    return list(found.sizes)
 
 
-def prepare(run: Path, name: str, folder: Path) -> None:
+def prepare(run: Path, name: str, folder: Path, export: bool = True) -> None:
     """Write what is published of a finished run as `name` into an empty folder.
 
-    Of paths on this machine only the last part is kept, wherever a name stands.
+    Of paths on this machine only the last part is kept, wherever a name stands. With `export` the
+    files for other tools are among it.
 
     Raises:
         ValueError: The run is not finished, or something of this machine is left.
@@ -99,7 +114,8 @@ def prepare(run: Path, name: str, folder: Path) -> None:
     write_json(folder / "result.json", result)
     for name_of_picture in PICTURES:
         write(folder / name_of_picture, _picture(run / name_of_picture))
-    write(folder / "README.md", card_text(name, public, result, base).encode())
+    exports = write_exports(run, name, folder / FOLDER) if export else {}
+    write(folder / "README.md", card_text(name, public, result, base, exports).encode())
     refuse_secrets(folder, config)
 
 
@@ -163,7 +179,9 @@ def refuse_secrets(folder: Path, config: Config) -> None:
     for what, secret in secrets.items():
         # Whole: the end of a web address such as .../data is not the folder /data.
         spelt = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
-        for file, one in product(folder.iterdir(), spelt):
+        for file, one in product(files_below(folder), spelt):
             pattern = re.compile(rb"(?<![\w.-])%b(?![\w-])" % re.escape(one.encode()))
             if secret and pattern.search(file.read_bytes()):
-                raise ValueError(f"{file.name} would publish {what}; nothing was sent.")
+                raise ValueError(
+                    f"{file.relative_to(folder)} would publish {what}; nothing was sent."
+                )

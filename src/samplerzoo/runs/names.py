@@ -135,6 +135,11 @@ def load_formats() -> dict[str, "Format"]:
     return found
 
 
+def registered(group: str) -> list[str]:
+    """List the names that are installed in a group, without loading what they stand for."""
+    return list(entries(group))
+
+
 def split(names: str) -> list[str]:
     """Return the different names of a list such as `fd,kid`, in their order."""
     return list(dict.fromkeys(name.strip() for name in names.split(",")))
