@@ -2,6 +2,8 @@
 
 import abc
 import inspect
+import os
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +23,7 @@ from samplerzoo import (
 from samplerzoo.metrics import Metric, distance_of_moments
 from samplerzoo.testing import (
     check_dataset,
+    check_exporter,
     check_family,
     check_features,
     check_kernel,
@@ -394,3 +397,52 @@ def distance(samples, reference):
 )
 def test_metric(broken, sentence):
     refused(check_metric, sentence, broken)
+
+
+def writes(name: str = "a.txt", text: str = "text", returned: bool = True, kinds=None):
+    """An exporter that breaks a rule, or none."""
+
+    def write(sampler, folder):
+        if kinds is not None and not kinds(sampler):
+            raise ValueError("This tool cannot run it.")
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.format(random=os.urandom(8).hex()))
+        return [path] if returned else []
+
+    return write
+
+
+def links(_sampler, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "link"
+    path.unlink(missing_ok=True)
+    path.symlink_to(__file__)
+    return [path]
+
+
+def here(_sampler, _folder):
+    path = Path("here.txt")
+    path.write_text("here")
+    return [path]
+
+
+@pytest.mark.parametrize(
+    ("broken", "sentence"),
+    [
+        (lambda sampler, folder: [], "must write a file for a deterministic sampler"),
+        (here, "must write below the folder only"),
+        (writes("../b.txt"), "must write below the folder only"),
+        (writes("../../beside.txt"), "must leave other files alone"),
+        (links, "must write files, not links"),
+        (writes(returned=False), "must return the paths of all files"),
+        (writes(text="{random}"), "must write the same bytes again"),
+        (writes(kinds=lambda sampler: False), "must write a deterministic sampler"),
+    ],
+)
+def test_exporter(broken, sentence):
+    refused(check_exporter, sentence, broken)
+
+
+def test_an_exporter_may_refuse_with_a_sentence():
+    check_exporter(writes("x/a.txt", kinds=lambda sampler: sampler.depth == 1))

@@ -69,6 +69,11 @@ def test_every_objective_is_checked():
     assert {name for name, _ in OBJECTIVE_OPTIONS} == set(entries("objectives"))
 
 
+@pytest.mark.parametrize("name", entries("exporters"))
+def test_exporter(name):
+    testing.check_exporter(load("exporters", name))
+
+
 @pytest.mark.parametrize("name", entries("models"))
 def test_model(name):
     testing.check_model(load("models", name))

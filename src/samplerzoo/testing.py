@@ -3,6 +3,7 @@
 Every built-in passes them. A broken rule raises AssertionError with a sentence that names it.
 """
 
+import contextlib
 import inspect
 import shutil
 import tempfile
@@ -19,7 +20,7 @@ from jaxtyping import Array
 
 from .core.drawing import make_table
 from .core.engine import run_from_noise, sample_batch
-from .core.families import DDIM, GRIDS, STRIDES, AbstractFamily
+from .core.families import DDIM, DDPM, GDDIM, GRIDS, STRIDES, AbstractFamily, exponential
 from .core.kernels import AbstractKernel, Linear
 from .core.loss import batch_loss
 from .core.model import DiffusionModel
@@ -27,6 +28,8 @@ from .core.objectives import AbstractObjective
 from .core.schedule import EDM, AbstractSchedule, CosineVP, DiscreteVP, LinearVP, RectifiedFlow
 from .core.table import StepTable
 from .data import AbstractDataset
+from .exporters.exporting import Exporter
+from .exporters.sampler import PlainSampler, plain_sampler
 from .features import AbstractExtractor, as_extractor
 from .formats import (
     UNCONDITIONAL,
@@ -356,6 +359,88 @@ def check_metric(metric: Metric) -> None:
             metric,
             f"must not depend on the order of the images, but {name!r} does",
         )
+
+
+def check_exporter(write: Exporter) -> None:
+    """Check the contract of `samplerzoo.exporters`, on samplers of every kind.
+
+    They are a deterministic one whose steps each reach the next state alone, on a
+    variance-preserving, a variance-exploding and a flow model; one that adds fresh noise; one whose
+    steps reach all states that follow; one of a single step; and one whose first state has a
+    standard deviation of its own.
+
+    1. It makes the folder if it is not there, writes below it only, and at least one file.
+    2. It returns the paths of all files that it wrote. They are files, not links.
+    3. It writes the same bytes again, into another folder and over its own files.
+    4. It writes every kind, or refuses those that its tool cannot run by a ValueError of a
+       sentence, and then writes nothing. The first it must write.
+
+    Args:
+        write: The exporter, a function of a PlainSampler and a folder.
+
+    Raises:
+        AssertionError: A rule is broken; the message names it.
+    """
+    for number, (kind, sampler) in enumerate(_samplers().items()):
+        with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
+            refused = _check_written(write, kind, sampler, Path(place).resolve())
+            _rule(not (refused and number == 0), write, f"must write {kind}")
+
+
+def _samplers() -> dict[str, PlainSampler]:
+    """A sampler of every kind, by what it is."""
+    discrete = SCHEDULES[0]
+    kinds: dict[str, tuple[AbstractFamily, AbstractSchedule]] = {
+        "a deterministic sampler": (DDIM(3), discrete),
+        "a sampler of a variance-exploding model": (DDIM(3), EDM()),
+        "a sampler of a flow": (DDIM(3), RectifiedFlow()),
+        "a sampler with fresh noise": (DDPM(3), discrete),
+        "a sampler whose steps reach all states": (GDDIM(3), discrete),
+        "a sampler of one step": (DDIM(1), discrete),
+        "a sampler with a first spread of its own": (exponential(3, afs=True), discrete),
+    }
+    return {
+        kind: plain_sampler("contract", make_table(family, schedule), gaussian_model(schedule))
+        for kind, (family, schedule) in kinds.items()
+    }
+
+
+def _check_written(write: Exporter, kind: str, sampler: PlainSampler, place: Path) -> bool:
+    """Check what is written for one sampler into a folder of a place, or tell that it is not."""
+    folder, other = place / "a" / "folder", place / "another"
+    (place / "beside.txt").write_text("beside")
+    try:
+        returned = write(sampler, folder)
+    except ValueError as error:
+        words = str(error)
+        _rule(words.endswith(".") and " " in words, write, "must refuse by a whole sentence")
+        _rule(_below(place) == {Path("beside.txt")}, write, "must not write what it refuses")
+        return True
+    written = _below(place) - {Path("beside.txt")}
+    _rule((place / "beside.txt").read_text() == "beside", write, "must leave other files alone")
+    _rule(written, write, f"must write a file for {kind}")
+    below = all(path.is_relative_to("a/folder") for path in written)
+    _rule(below, write, "must write below the folder only")
+    links = any(path.is_symlink() for path in place.rglob("*"))
+    _rule(not links, write, "must write files, not links")
+    named = {Path(path).resolve() for path in returned}
+    _rule(
+        named == {place / path for path in written},
+        write,
+        "must return the paths of all files that it wrote",
+    )
+    first = {path.relative_to("a/folder"): (place / path).read_bytes() for path in written}
+    write(sampler, other)
+    write(sampler, folder)
+    for again in (other, folder):
+        found = {path: (again / path).read_bytes() for path in _below(again)}
+        _rule(found == first, write, "must write the same bytes again")
+    return False
+
+
+def _below(folder: Path) -> set[Path]:
+    """All that is below a folder but folders, by the path from there."""
+    return {path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()}
 
 
 def check_format(

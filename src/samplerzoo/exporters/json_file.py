@@ -6,6 +6,7 @@ from .files import to_json, write_texts
 from .sampler import PlainSampler
 
 _NOTES = [
+    "A level of noise alone is infinite in sigmas_ve, and null there.",
     "A list of times is not the sampler: a tool that takes only a list runs its own coefficients.",
     "diffusers' DPMSolverMultistep and -Singlestep truncate `timesteps` to whole numbers.",
     "diffusers' UniPCMultistep takes `sigmas` only with use_flow_sigmas=True, and flow's at that.",
@@ -35,7 +36,7 @@ def export_json(sampler: PlainSampler, folder: Path) -> list[Path]:
         "times": sampler.times,
         "alphas": alphas,
         "sigmas": sigmas,
-        "sigmas_ve": [sigma / alpha for alpha, sigma in levels] + [0.0],
+        "sigmas_ve": [sigma / alpha if alpha else None for alpha, sigma in levels] + [0.0],
         "sigmas_flow": [sigma / (alpha + sigma) for alpha, sigma in levels] + [0.0],
         "clean": sampler.clean,
         "noise": sampler.noise,
