@@ -91,6 +91,7 @@ from .metrics import (
 )
 from .references import Bank as Bank, Statistics as Statistics, reference as reference
 from .reports.reporting import Report as Report, report as report
+from .reports.zoo_page import zoo as zoo
 from .runs.errors import InterruptedRunError as InterruptedRunError, RunError as RunError
 from .runs.evaluating import evaluate as evaluate
 from .runs.objectives import (

@@ -22,6 +22,7 @@ from .resume_command import resume
 from .sample_command import sample
 from .search_command import search
 from .version_command import version
+from .zoo_command import zoo
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -41,6 +42,7 @@ for command in (
     reference,
     report,
     export,
+    zoo,
     inspect,
     push,
     pull,

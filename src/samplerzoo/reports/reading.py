@@ -87,8 +87,8 @@ def labels(configs: Mapping[str, Config]) -> dict[str, str]:
     """
     found, known = {}, {}
     for name, config in configs.items():
-        family = [_settings(other) for other in configs.values() if other.family == config.family]
-        own = _settings(config)
+        family = [settings(other) for other in configs.values() if other.family == config.family]
+        own = settings(config)
         apart = [k for k in own if any(other.get(k) != own[k] for other in family)]
         more = ", ".join(f"{key} {own[key]}" for key in apart)
         found[name] = f"{config.family} ({more})" if more else config.family
@@ -101,8 +101,8 @@ def labels(configs: Mapping[str, Config]) -> dict[str, str]:
     return found
 
 
-def _settings(config: Config) -> dict[str, Any]:
-    """What a search was told, its family's and its kernel's options among it."""
+def settings(config: Config) -> dict[str, Any]:
+    """Tell what a search was told, its family's and its kernel's options among it."""
     kernel = {f"kernel's {key}": value for key, value in config.kernel_options.items()}
     told = {key: value for key, value in vars(config).items() if key not in _APART}
     return told | config.family_options | kernel

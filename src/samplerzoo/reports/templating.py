@@ -1,10 +1,11 @@
 """The page: facts in, one HTML file out, which needs nothing else."""
 
 import unicodedata
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from .answer_section import answer
@@ -71,16 +72,21 @@ def page(facts: Facts, scores: Comparison, order: Standings, verdict: Verdict) -
                 name: swatch(facts.looks[name], "line", marked=False) for name in facts.searched
             },
         }
-        return _template().render(content)
+        return render("page.html", content)
 
 
 def _no_logs(facts: Facts) -> list[str]:
     return [search.name for search in facts.searches if not search.kids]
 
 
+def render(name: str, content: Mapping[str, Any]) -> str:
+    """Write a page by its template. Whatever a name in the content holds, it is text there."""
+    return _environment().get_template(name).render(content)
+
+
 @cache
-def _template() -> Template:
-    environment = Environment(
+def _environment() -> Environment:
+    return Environment(
         loader=PackageLoader("samplerzoo.reports", "templates"),
         autoescape=True,
         finalize=visible,
@@ -89,7 +95,6 @@ def _template() -> Template:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template("page.html")
 
 
 def visible(value: Any) -> Any:
