@@ -24,10 +24,12 @@ from exported import (
     load_module,
 )
 from samplerzoo import DiscreteVP, RectifiedFlow
+from samplerzoo.core.engine import first_spread
 from samplerzoo.exporters.comfyui import export_comfyui
 from samplerzoo.exporters.diffusers import export_diffusers
 from samplerzoo.exporters.k_diffusion import export_k_diffusion
 from samplerzoo.exporters.sampler import plain_sampler
+from samplerzoo.registry import entries, load
 
 torch = pytest.importorskip("torch", reason="the oracle extra (torch, diffusers) is not installed")
 with warnings.catch_warnings():
@@ -374,6 +376,46 @@ def test_flow_models(tmp_path):
         x = scheduler.step(torch.tanh(x) * (t / 1000), t, x).prev_sample
     wanted = engine_samples(family.table(model.schedule), model, starts, keys)
     np.testing.assert_allclose(x.numpy(), wanted, atol=1e-5)
+
+
+# Every registered family, and with options: an analytic first step gives a table a first spread of
+# its own. Single steps and correctors have times that come again.
+OPTIONS = {
+    "heun": {"churn": 10.0, "churn_high": 50.0},
+    "dpmpp-2m": {"afs": True},
+    "runge-kutta": {"method": "Midpoint", "afs": True},
+}
+REGISTERED = [
+    (name, {}) for name, point in entries("families").items() if "samplerzoo" in point[0].value
+] + list(OPTIONS.items())
+
+
+def waves(x, t):
+    """A network for both frameworks, told times in single precision as pipelines tell them."""
+    return np.tanh(x) * np.cos(np.float32(t) / np.float32(300)).astype(x.dtype)
+
+
+@pytest.mark.parametrize(("name", "options"), REGISTERED)
+def test_every_registered_family_is_the_engines(name, options, tmp_path, monkeypatch):
+    """In double precision; in single, the same scheduler agrees to what that holds."""
+    with precision("float64"):
+        model = double(called_back(waves, SHAPE))
+        family = double(load("families", name)(STEPS, times="linear", **options))
+        table = family.table(model.schedule)
+        cls = export(family, model, tmp_path)
+        scheduler = cls.current = cls.from_pretrained(tmp_path)
+        assert np.isclose(scheduler.init_noise_sigma, first_spread(table, model.schedule))
+        starts = np.random.default_rng(0).normal(size=(1, 3, SIZE, SIZE))
+        starts *= scheduler.init_noise_sigma
+        keys = jax.random.split(jax.random.key(1), 1)
+        replay(monkeypatch, cls, fresh_noises(keys, STEPS, SHAPE, jnp.float64))
+        wanted = engine_samples(table, model, starts, keys)
+    for dtype, close in ((torch.float64, 1e-10), (torch.float32, 1e-5)):
+        scheduler.set_timesteps(STEPS)
+        x = torch.from_numpy(starts).to(dtype)
+        for t in scheduler.timesteps:
+            x = scheduler.step(torch.from_numpy(waves(x.numpy(), float(t))), t, x).prev_sample
+        np.testing.assert_allclose(x.numpy(), wanted, atol=close * max(1, np.abs(wanted).max()))
 
 
 DAMAGE = {

@@ -22,6 +22,7 @@ from samplerzoo.exporters.comfyui import export_comfyui
 from samplerzoo.exporters.json_file import export_json
 from samplerzoo.exporters.k_diffusion import export_k_diffusion
 from samplerzoo.exporters.sampler import plain_sampler
+from samplerzoo.registry import load
 
 torch = pytest.importorskip("torch", reason="the oracle extra (torch, diffusers) is not installed")
 
@@ -96,6 +97,24 @@ def test_the_function_makes_the_engines_samples(name, space, tmp_path):
     np.testing.assert_allclose(found.numpy(), wanted, atol=1e-10 * max(1, np.abs(wanted).max()))
     assert [call["i"] for call in seen] == list(range(STEPS))
     assert set(seen[0]) == {"x", "i", "sigma", "sigma_hat", "denoised"}
+
+
+@pytest.mark.parametrize("name", ["heun", "dpmpp-2s", "unipc-2", "ipndm"])
+def test_an_analytic_first_step_and_times_that_come_again(name, tmp_path):
+    options = {"afs": True} if name in ("heun", "ipndm") else {}
+    with jax.enable_x64(True):
+        model = double(model_of("vp"))
+        family = double(load("families", name)(STEPS, times="linear", **options))
+        table = family.table(model.schedule)
+        sampler = plain_sampler(name, table, model)
+        export_k_diffusion(sampler, tmp_path)
+        module = load_module(tmp_path / "samplerzoo_k_diffusion.py")
+        z = np.random.default_rng(0).normal(size=(1, 3, 4, 4))
+        keys = jax.random.split(jax.random.key(1), 1)
+        wanted = engine_samples(table, model, z * sampler.init_sigma, keys)
+    x = torch.from_numpy(z) * sampler.sigmas[0] / sampler.alphas[0]
+    found = module.sample_searched(denoiser(sampler, torch.float64), x, module.get_sigmas())
+    np.testing.assert_allclose(found.numpy(), wanted, atol=1e-10 * max(1, np.abs(wanted).max()))
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,7 @@ def export_diffusers(sampler: PlainSampler, folder: Path) -> list[Path]:
                 module=MODULE,
                 cls=CLASS,
                 img2img=_IMG2IMG[sampler.keeps_marginals],
+                start=_start(sampler.init_sigma),
             ),
         },
     )
@@ -45,6 +46,17 @@ _IMG2IMG = {
     False: "Image-to-image pipelines are refused: its states are not those of the diffusion "
     "process, so it cannot begin in the middle.",
 }
+
+
+def _start(sigma: float) -> str:
+    """What is to be known of the first state, where its standard deviation is not 1."""
+    if abs(sigma - 1) < 1e-3:
+        return ""
+    return (
+        f"\n- Its first state has a standard deviation of {sigma:.4g}. Pipelines that do not scale "
+        "their noise\n  by `init_noise_sigma` (`DDPMPipeline`, `DiTPipeline`) start at 1, and "
+        "make other images."
+    )
 
 
 def scheduler_config(sampler: PlainSampler) -> dict:

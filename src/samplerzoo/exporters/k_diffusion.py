@@ -35,6 +35,11 @@ def export_k_diffusion(sampler: PlainSampler, folder: Path) -> list[Path]:
 
 def sampling_table(sampler: PlainSampler) -> dict[str, Any]:
     """Give what the sampling function needs of a sampler."""
+    if sampler.space == "vp" and not all(sampler.alphas):
+        raise ValueError(
+            "This sampler starts from noise alone, an infinite level for k-diffusion and ComfyUI; "
+            "export it to diffusers."
+        )
     return {
         "name": sampler.name,
         "space": sampler.space,
@@ -43,5 +48,6 @@ def sampling_table(sampler: PlainSampler) -> dict[str, Any]:
         "clean": sampler.clean,
         "noise": sampler.noise,
         "fresh": sampler.fresh,
+        "first_scale": sampler.init_sigma / sampler.sigmas[0],
         "clip_range": None if sampler.clip is None else list(sampler.clip),
     }

@@ -48,7 +48,7 @@ def sample_searched(
     noise_sampler = noise_sampler or _default_noise(x, extra_args.get("seed"))
     dtype = torch.promote_types(x.dtype, torch.float32)
     scales = _scales(table)
-    state = scales[0] * x.to(dtype)
+    state = table["first_scale"] * scales[0] * x.to(dtype)
     sums = []
     for n in range(steps):
         alpha, sigma = table["alphas"][n], table["sigmas"][n]
