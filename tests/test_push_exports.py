@@ -72,6 +72,16 @@ def test_without_exports_those_of_before_are_removed(run, pushed, machine):
     assert "export/" not in left["README.md"].decode()
 
 
+def test_a_zoo_of_a_published_run_fetches_the_run_alone(pushed, machine):
+    done = machine.succeed("zoo", f"hf:{NAME}", "--out", "zoo")
+    assert not [request for request in machine.hub.requests if "/export/" in request]
+    page = (machine.folder / "zoo/index.html").read_text()
+    assert done.out == "zoo/index.html\n"
+    assert f'<a href="{machine.hub.url}/{NAME}/tree/main">hf:{NAME}</a>' in page
+    assert f"samplerzoo export hf:{NAME} --to diffusers --out diffusers" in page
+    assert (machine.folder / "zoo/pictures/1.png").read_bytes() == pushed["samples.png"]
+
+
 FAILING = """
 import os
 from pathlib import Path
