@@ -20,7 +20,7 @@ SOURCE = ROOT / "src" / "samplerzoo"
 
 # From the bottom up. A module may import those below it, and those of its own folder.
 LAYERS = [
-    ["wording", "limits", "notices"],
+    ["wording", "limits", "notices", "caches"],
     ["opening", "layouts"],
     ["schema"],
     ["files", "pickles", "registry", "tables"],

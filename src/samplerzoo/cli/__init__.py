@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import click
 
+from ..caches import keep_compiled
 from ..notices import say
 from ..runs.interruptions import exit_status, heed_interruptions
 from .common import StoppedError
@@ -58,6 +59,7 @@ def main() -> None:
     0 is success, 1 a failed run, 2 wrong usage, 130 an interruption, 143 one by SIGTERM.
     """
     heed_interruptions()
+    keep_compiled()
     try:
         program.main(standalone_mode=False, prog_name="samplerzoo")
     except (KeyboardInterrupt, click.Abort):

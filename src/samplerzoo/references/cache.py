@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from ..caches import user_cache
 from ..data import AbstractDataset, Images
 from ..features import Extractor, as_extractor, extract_batches
 from ..metrics import FeatureSet
@@ -32,14 +33,8 @@ _OLD = 86_400  # seconds after which an unfinished file is that of a process tha
 
 
 def cache_folder() -> Path:
-    """Where features are kept: `references` in $SAMPLERZOO_CACHE, else in the user's cache.
-
-    The user's cache is $XDG_CACHE_HOME/samplerzoo or ~/.cache/samplerzoo.
-    """
-    if given := os.environ.get("SAMPLERZOO_CACHE"):
-        return Path(given) / "references"
-    shared = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(shared) / "samplerzoo" / "references"
+    """Where features are kept: `references` in $SAMPLERZOO_CACHE, else in the user's cache."""
+    return user_cache() / "references"
 
 
 def reference(
