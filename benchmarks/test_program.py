@@ -8,7 +8,6 @@ import time
 
 import jax
 import jax.numpy as jnp
-
 import pytest
 
 
