@@ -481,7 +481,8 @@ def test_a_plugin_is_searched_listed_and_evaluated(tmp_path):
     assert result["rows"][0]["sampler"] == "mine"
     listed = json.loads(succeed("list", "families", "--json", cwd=tmp_path, path=plugins).out)
     mine = next(member for member in listed["families"] if member["name"] == "mine")
-    assert mine == {"name": "mine", "distribution": "zoo_mine", "version": "1.0", "error": None}
+    about = {"name": "mine", "distribution": "zoo_mine", "version": "1.0", "error": None}
+    assert mine == about | {"description": ""}
 
 
 @pytest.mark.slow

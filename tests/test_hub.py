@@ -354,7 +354,7 @@ def test_pushing_again_and_where_it_must_not(done, hub, machine):
         shutil.copytree(machine.folder / "runs/cifar10", folder)
     (unfinished / "result.json").unlink()
     config = (home / "config.toml").read_text()
-    (home / "config.toml").write_text(config.replace("linear", f"{machine.folder}/k"))
+    (home / "config.toml").write_text(config.replace('"linear"', f'"{machine.folder}/k"'))
     before = {name: files(hub, name) for name in hub.repositories}
     cases = [
         (["push", "runs/cifar10", PUSHED], 0, []),
