@@ -40,6 +40,9 @@ def as_words(options: Mapping[str, Any]) -> str:
     """Options as a command takes them."""
     words = []
     for name, value in options.items():
+        if isinstance(value, dict):
+            words += [f"-{name[0].upper()} {key}={one}" for key, one in value.items()]
+            continue
         many = isinstance(value, list | tuple)
         shown = ",".join(map(str, value)) if many else str(value)
         words.append(f"--{name.replace('_', '-')} {shown}")
