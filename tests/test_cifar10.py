@@ -50,7 +50,8 @@ def test_samples_are_nearer_to_the_images_than_noise_is():
 
 def search(folder, *words):
     """FD by sampler and features, of a search with the embedded model and features."""
-    words = ["--model=cifar10", "--family=gddim", "--batch=16", *words, "--out=run"]
+    start = ("-F", "start=ddim", "--times=quadratic-searched")
+    words = ["--model=cifar10", "--family=gddim", *start, "--batch=16", *words, "--out=run"]
     succeed("search", *words, cwd=folder)
     rows = json.loads((folder / "run" / "result.json").read_text())["rows"]
     assert {row["features"] for row in rows} == set(CLASSIFIERS)

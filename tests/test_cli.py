@@ -36,7 +36,8 @@ def check_result(result, family, steps, spaces, n, seed):
     assert [result["search_features"], result["report_features"]] == spaces
     assert all(set(row) == COLUMNS for row in result["rows"])
     pairs = [(row["sampler"], row["features"]) for row in result["rows"]]
-    assert pairs == [(name, space) for name in [family, *BASELINES] for space in spaces]
+    names = dict.fromkeys([family, *BASELINES, result["unsearched"]])
+    assert pairs == [(name, space) for name in names for space in spaces]
     assert {(row["nfe"], row["n"], row["seed"]) for row in result["rows"]} == {(steps, n, seed)}
     numbers = COLUMNS - {"sampler", "features"}
     assert all(np.isfinite([row[name] for name in numbers]).all() for row in result["rows"])
@@ -548,7 +549,8 @@ def nan_model():
 @pytest.mark.slow
 def test_steps_without_a_finite_gradient_are_skipped_and_counted(tmp_path):
     write_toys(tmp_path, SICK)
-    args = ("search", "--model=python:toys:sick_model", *TOY[1:], *TINY, "--quiet", "--json")
+    more = ("-F", "start=ddim", "--times=quadratic-searched", "--quiet", "--json")
+    args = ("search", "--model=python:toys:sick_model", *TOY[1:], *TINY, *more)
     result = json.loads(succeed(*args, "--batch=4", "--out=run", cwd=tmp_path).out)
     assert 0 < result["skipped_steps"] < 30
 
