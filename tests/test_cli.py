@@ -55,9 +55,15 @@ def toys(tmp_path_factory):
     """The folder around a finished run `run` on the toy model, made with other options."""
     folder = tmp_path_factory.mktemp("toys")
     write_toys(folder)
-    options = ("--family=gddim", "-F", "depth=2", "--kernel=polynomial", "-k", "degree=2")
-    more = ("--times=quadratic-decoupled", "--learning-rate=0.01", "--seed=3", "--quiet")
-    done = succeed("search", *TOY, *TINY, *options, *more, "--out=run", "--json", cwd=folder)
+    options = ("--family=gddim", "-F", "depth=2", "-F", "start=ddim", "-k", "degree=2")
+    more = (
+        "--kernel=polynomial",
+        "--times=quadratic-decoupled",
+        "--learning-rate=0.01",
+        "--seed=3",
+    )
+    words = (*TOY, *TINY, *options, *more, "--out=run", "--json", "--quiet")
+    done = succeed("search", *words, cwd=folder)
     return folder, done
 
 
