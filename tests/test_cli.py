@@ -62,7 +62,7 @@ def toys(tmp_path_factory):
         "--learning-rate=0.01",
         "--seed=3",
     )
-    words = (*TOY, *TINY, *options, *more, "--out=run", "--json", "--quiet")
+    words = (*TOY, *TINY, *options, *more, "--seed=3", "--out=run", "--json", "--quiet")
     done = succeed("search", *words, cwd=folder)
     return folder, done
 
