@@ -16,6 +16,7 @@ from report_page import check_page
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
 PAGE = Path(__file__).parent.parent / "docs" / "reports.md"
+RUNS = ("five", "ten")
 SHORT = {
     "search": SMALL,
     "evaluate": ("--n=80", "--seeds=0,1", "--metrics=fd,precision-recall", "--quiet"),
@@ -81,7 +82,9 @@ def test_scores_of_an_evaluation_are_added(digits):
     page = check_page((folder / "runs/more.html").read_text())
     text = page.text("p")
     assert "n = 80" in text
-    assert "20 scores with other n are left out" in text
+    results = [json.loads((folder / "runs" / run / "result.json").read_text()) for run in RUNS]
+    others = sum(len(result["rows"]) for result in results)
+    assert f"{others} scores with other n are left out" in text
     assert "the evaluation in runs/scores" in text
     heads = page.text("th")
     assert "PRECISION ↑" in heads
