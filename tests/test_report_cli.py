@@ -159,7 +159,8 @@ def test_wrong_usage(digits, tmp_path):
     assert "other differ in model (digits and python:a:b)" in error
     (tmp_path / "scores").mkdir()
     (tmp_path / "scores/evaluation.json").write_text("{}")
-    assert "needs the folder of a run" in fail("report", "scores", cwd=tmp_path)
+    assert "scores/evaluation.json is damaged" in fail("report", "scores", cwd=tmp_path)
+    assert "needs the folder of a run" in fail("report", folder / "runs/scores", cwd=tmp_path)
 
 
 @pytest.fixture(scope="module")
