@@ -25,10 +25,16 @@ def run() -> sz.Run:
     return sz.search(**parts(), **STILL)
 
 
+def free(config) -> dict:
+    """What was tried but for Heun's method, which asks twice at most times, and the SDE's."""
+    return {name: kid for name, kid in config.tried.items() if name[:3] not in ("heu", "sde")}
+
+
 def test_it_is_the_best_of_all_solvers_and_grids(run):
     config = run.config
     assert set(config.tried) == {f"{s}-{grid}" for s in SOLVERS for grid in TRIED_GRIDS}
-    assert config.start == config.unsearched == min(config.tried, key=config.tried.get)
+    assert config.unsearched == min(config.tried, key=config.tried.get)
+    assert config.start == min(free(config), key=free(config).get)
     assert config.family_options == {}
     close(run.table, named_table(config.start, 3, parts()["model"]))
     result = run.result

@@ -116,15 +116,22 @@ def _starts(
     if "eta" in options or not takes_start(family, allow_code=config.allow_code):
         return {}
     if given is None:
-        if not grid:
-            return dict(rivals)
-        times = times_on(grid, schedule)
-        if isinstance(times, Times):
-            return unsearched_tables(config.steps, schedule, (), times)
-        return unsearched_tables(config.steps, schedule, (times,))
+        found = dict(rivals)
+        if grid:
+            times = times_on(grid, schedule)
+            own = isinstance(times, Times)
+            found = unsearched_tables(
+                config.steps, schedule, () if own else (times,), times if own else None
+            )
+        return {name: table for name, table in found.items() if _is_free(table)}
     if grid or not isinstance(given, str) or split_sampler(given).grid:
         return {}
     return {name: _table(name, config, model) for name in _on_grids(given)}
+
+
+def _is_free(table: StepTable) -> bool:
+    """Whether each evaluation has a time of its own, so that a search can move it, and no noise."""
+    return len(np.unique(table.times)) == table.nfe and not np.any(table.fresh)
 
 
 def _on_grids(sampler: str) -> list[str]:
