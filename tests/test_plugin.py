@@ -52,12 +52,9 @@ def samplerzoo(environment, *words, cwd=None):
 @pytest.mark.slow
 def test_is_listed_with_its_distribution(installed):
     found = json.loads(samplerzoo(installed, "list", "families", "--json"))["families"]
-    assert {
-        "name": "dpmpp",
-        "distribution": "samplerzoo-dpmpp",
-        "version": "0.1.0",
-        "error": None,
-    } in found
+    (ours,) = [row for row in found if row["name"] == "dpmpp"]
+    assert (ours["distribution"], ours["version"]) == ("samplerzoo-dpmpp", "0.1.0")
+    assert ours["error"] is None
 
 
 @pytest.mark.slow
