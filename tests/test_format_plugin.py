@@ -29,7 +29,7 @@ GAUSSIAN = replace(GAUSSIAN, digest=own_digest)
 
 def code() -> str:
     """The plugin's file, as the page has it."""
-    section = PAGE.read_text().split("## A model format")[1]
+    section = PAGE.read_text().split("## A model format")[1].split("\n## ")[0]
     (found,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     return found
 
