@@ -454,7 +454,7 @@ CONFIGS = {
     "iterations": (line("iterations", "9999999999"), "at most 2147483647"),
     "rate": (line("learning_rate", "nan"), "positive number"),
     "options": (line("family_options", '"eta"'), "of type dict"),
-    "times": (line("times", '"\\u001b[2J"'), "must be one of"),
+    "times": (line("times", '"\\u001b[2J"'), "it must be a grid"),
 }
 CASES |= {f"config-{key}": Case(said(text), load, word) for key, (text, word) in CONFIGS.items()}
 
