@@ -23,6 +23,9 @@ jax.config.update("jax_compilation_cache_dir", os.environ["SAMPLERZOO_TESTS"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
+# One device a process, unless a test says otherwise: to the last bit, results depend on it.
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "1")
+
 # The features of data that tests compute are kept for the session.
 CACHE = tempfile.TemporaryDirectory(prefix="samplerzoo-tests-", ignore_cleanup_errors=True)
 os.environ["SAMPLERZOO_CACHE"] = CACHE.name

@@ -97,7 +97,7 @@ def close(one, other) -> bool:
 def test_eight_devices_give_the_result_of_one():
     paths = (str(Path(__file__).parent), os.environ.get("PYTHONPATH", ""))
     environment = ENVIRONMENT | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "JAX_NUM_CPU_DEVICES": "8",
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
     }
     done = subprocess.run(
@@ -114,7 +114,7 @@ def test_eight_devices_give_the_result_of_one():
 
 @pytest.mark.slow
 def test_eight_devices_search_as_one_does(folder):
-    flags = ("env", "XLA_FLAGS=--xla_force_host_platform_device_count=8")
+    flags = ("env", "JAX_NUM_CPU_DEVICES=8")
     succeed(*SEARCH, "--out=eight", cwd=folder, before=flags)
     assert json.loads((folder / "eight" / "result.json").read_text())["cost"]["devices"] == 8
     assert close(table(folder / "one"), table(folder / "eight"))

@@ -188,7 +188,7 @@ def test_several_devices_give_the_scores_of_one(toys):
         "--json",
         "--features=python:toys:features,pixels",
     )
-    four = ("env", "XLA_FLAGS=--xla_force_host_platform_device_count=4")
+    four = ("env", "JAX_NUM_CPU_DEVICES=4")
     one, several = (
         json.loads(succeed(*args, cwd=toys, before=before).out)["rows"] for before in ((), four)
     )

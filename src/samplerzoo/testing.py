@@ -8,7 +8,6 @@ import inspect
 import shutil
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -582,7 +581,7 @@ def _make(cls: Callable, steps: int, grid: str, options: dict) -> Any:
 
 def _table(cls: Callable, family: AbstractFamily, schedule: AbstractSchedule) -> StepTable:
     try:
-        table = make_table(family, schedule)
+        table = family.table(schedule)
     except Exception as error:
         raise AssertionError(
             f"{type(family).__name__} must give a table on {type(schedule).__name__}, whose shapes "
@@ -620,25 +619,24 @@ def _move(family: AbstractFamily, scale: float) -> AbstractFamily:
 def _check_derivatives(cls: Callable, family: AbstractFamily) -> None:
     """Rules 6 and 7, in float64 on the cosine schedule, which is smooth."""
     arrays, rest = eqx.partition(_move(family, 0.1), eqx.is_inexact_array)
-    model = gaussian_model(schedule := CosineVP())
+
+    @jax.jit
+    def table(arrays):
+        return eqx.combine(arrays, rest).table(CosineVP())
 
     def total(arrays):
-        table = eqx.combine(arrays, rest).table(schedule)
-        sample = run_from_noise(table, model, jax.random.key(0), jnp.asarray(0))
-        leaves = [*jax.tree.leaves(table), sample]
-        weights = [np.cos(n + np.arange(leaf.size)) for n, leaf in enumerate(leaves)]
-        return sum(jnp.vdot(w, leaf.ravel()) for w, leaf in zip(weights, leaves, strict=True))
+        return float(_total(table(arrays)))
 
     with jax.enable_x64(True):
         arrays = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, np.float64)), arrays)
         try:
-            slopes = jax.jit(jax.grad(total))(arrays)
+            made, pull = jax.vjp(table, arrays)
         except Exception as error:
             raise AssertionError(
                 f"{type(family).__name__} must be differentiable in its arrays, but that raises "
                 f"{type(error).__name__}: {error}"
             ) from error
-        compiled = jax.jit(total)
+        (slopes,) = pull(_slope_of_total(made))
         leaves, structure = jax.tree_util.tree_flatten_with_path(arrays)
         for n, ((path, leaf), slope) in enumerate(
             zip(leaves, jax.tree.leaves(slopes), strict=True)
@@ -648,14 +646,14 @@ def _check_derivatives(cls: Callable, family: AbstractFamily) -> None:
             _rule(finite, cls, f"must have a finite derivative in {name!r}")
             way = np.cos(3.0 * np.arange(leaf.size)).reshape(leaf.shape)
             low, high = (
-                compiled(
+                total(
                     structure.unflatten(
                         [a + s * way if m == n else a for m, (_, a) in enumerate(leaves)]
                     )
                 )
                 for s in (-1e-5, 1e-5)
             )
-            numeric, exact = float(high - low) / 2e-5, float(jnp.vdot(slope, way))
+            numeric, exact = (high - low) / 2e-5, float(jnp.vdot(slope, way))
             close = abs(numeric - exact) <= 1e-4 * max(1e-2, abs(numeric))
             _rule(
                 close,
@@ -671,12 +669,25 @@ def _check_derivatives(cls: Callable, family: AbstractFamily) -> None:
             )
 
 
+@eqx.filter_jit
+def _total(table: StepTable) -> Array:
+    """A number that depends on all of a table, and on a sample as a search draws it.
+
+    One program serves for all families whose tables have the same shapes.
+    """
+    model = gaussian_model(CosineVP())
+    sample = run_from_noise(table, model, jax.random.key(0), jnp.asarray(0))
+    leaves = [*jax.tree.leaves(table), sample]
+    weights = [np.cos(n + np.arange(leaf.size)) for n, leaf in enumerate(leaves)]
+    return sum(jnp.vdot(w, leaf.ravel()) for w, leaf in zip(weights, leaves, strict=True))
+
+
+_slope_of_total = eqx.filter_jit(jax.grad(_total))
+
+
 def _check_start(cls: Callable, family: AbstractFamily) -> None:
     """Rule 4, with 2000 samples of the exact model of a Gaussian."""
-    schedule = CosineVP()
-    model, table = gaussian_model(schedule), make_table(family, schedule)
-
-    samples = jax.jit(partial(sample_batch, table, model))(jax.random.key(0), jnp.arange(2000))
+    samples = _samples(make_table(family, CosineVP()))
     mean, spread = float(jnp.mean(samples)), float(jnp.std(samples))
     _rule(
         abs(mean - 0.3) < 0.1 and abs(spread - 0.5) < 0.1,
@@ -684,3 +695,9 @@ def _check_start(cls: Callable, family: AbstractFamily) -> None:
         "must start as a valid sampler: at 20 steps, data with mean 0.3 and spread 0.5 come out "
         f"with mean {mean:.2f} and spread {spread:.2f}",
     )
+
+
+@eqx.filter_jit
+def _samples(table: StepTable) -> Array:
+    """2000 samples of the exact model of a Gaussian."""
+    return sample_batch(table, gaussian_model(CosineVP()), jax.random.key(0), jnp.arange(2000))

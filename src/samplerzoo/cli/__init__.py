@@ -8,6 +8,7 @@ from contextlib import suppress
 import click
 
 from ..caches import keep_compiled
+from ..cores import use_all_cores
 from ..notices import say
 from ..runs.interruptions import exit_status, heed_interruptions
 from .common import StoppedError
@@ -60,6 +61,7 @@ def main() -> None:
     """
     heed_interruptions()
     keep_compiled()
+    use_all_cores()
     try:
         program.main(standalone_mode=False, prog_name="samplerzoo")
     except (KeyboardInterrupt, click.Abort):

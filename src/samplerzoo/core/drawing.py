@@ -5,14 +5,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from .compiling import jit
+from .compiling import jit, jit_once
 from .devices import device_put, replicate, shard
 from .engine import sample_batch
 from .families import AbstractFamily
@@ -25,7 +24,7 @@ NUMBERS = 2**20  # in the samples that a device draws at a time
 Extractors = Mapping[str, Callable[[Array], Array]]
 
 
-@eqx.filter_jit
+@jit_once
 def make_table(family: AbstractFamily, schedule: AbstractSchedule) -> StepTable:
     """Compute a family's table, compiled.
 

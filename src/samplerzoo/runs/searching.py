@@ -482,14 +482,16 @@ class _Search:
         for name, family in baselines(config.steps).items():
             tables[name] = make_table(family, setup.model.schedule)
         best = config.unsearched
-        tables[best] = tables.get(best, named_table(best, config.steps, setup.model))
+        if best not in tables:
+            tables[best] = named_table(best, config.steps, setup.model)
+        depth = max(table.depth for table in tables.values())
         rows: list[Row] = []
         shown = {}
         with progress_bar(tables.items(), "evaluate", self.progress) as bar:
             for name, table in bar:
                 found, shown[name] = score_rows(
                     name,
-                    table,
+                    table.to_depth(depth),  # of one shape, so that one program draws from all
                     setup.model,
                     setup.features,
                     setup.references,
