@@ -13,7 +13,8 @@ from jaxtyping import Float, Int
 
 from .checks import pieces
 
-BLOCK = 2**23  # distances that are held at a time
+BLOCK = 2**21  # distances that are held at a time: in float32, what a core's cache holds
+GROUPS = 128  # of a row, whose least numbers stand for it
 OPEN = 64  # comparisons left open for a point, on average, above which float64 screens
 
 
@@ -76,7 +77,7 @@ def _kth(
         if own:
             index = np.arange(len(high))
             high[index, start + index] = low[index, start + index] = np.inf
-        return (low <= np.partition(high, k - 1, axis=1)[:, k - 1 : k],)
+        return (low <= _above_kth(high, k),)
 
     for start, (left, right), () in _screened(x, y, settle):
         found = _squares(x, y, left, right)
@@ -84,6 +85,18 @@ def _kth(
         first = np.unique(left, return_index=True)[1]  # each point has `k` candidates at least
         result[start : start + len(first)] = found[order][first + k - 1]
     return result
+
+
+def _above_kth(rows: Float[np.ndarray, "n M"], k: int) -> Float[np.ndarray, "n 1"]:
+    """A number that at least `k` of each row do not exceed, close to the least of such.
+
+    It is the `k`-th least of the least of groups: found in a fraction of the time that a row takes.
+    """
+    width = rows.shape[1] // max(GROUPS, 2 * k)
+    if width > 1:
+        grouped = rows[:, : rows.shape[1] // width * width]
+        rows = grouped.reshape(len(rows), -1, width).min(axis=2)
+    return np.partition(rows, k - 1, axis=1)[:, k - 1 : k]
 
 
 def _screened(
@@ -106,7 +119,7 @@ def _screened(
             double = side(y, centre, scale, np.float64)
             high, low = bounds(side(block, centre, scale, np.float64), double)
             mask, *rest = settle(high, low, scale, start)
-        left, right = np.nonzero(mask)
+        left, right = np.divmod(np.flatnonzero(mask), mask.shape[1])
         yield start, (left + start, right), rest
 
 
