@@ -1,9 +1,11 @@
 """Solvers: independent formulas and implementations, their orders, and what they cost."""
 
+import functools
 import itertools
 from functools import partial
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,9 +53,15 @@ def network(x, t):
 
 def end_of(table, schedule, x=START, network=network, prediction="eps"):
     """Where a sampler without noise ends, from `sigma(t_max) * x`."""
-    model = DiffusionModel(network, schedule, (len(x),), prediction, clip=None)
     x = schedule.sigma(jnp.asarray(schedule.t_max)) * jnp.asarray(x)
-    return np.asarray(jax.jit(partial(run_table, table, model))(x, jax.random.key(0)))
+    return np.asarray(run(table, schedule, x, network, prediction))
+
+
+@eqx.filter_jit
+def run(table, schedule, x, network, prediction="eps"):
+    """Where a sampler ends from a state: one program for all tables of the same shapes."""
+    model = DiffusionModel(network, schedule, x.shape, prediction, clip=None)
+    return run_table(table, model, x, jax.random.key(0))
 
 
 def close(found, expected, tolerance=1e-8):
@@ -255,11 +263,18 @@ def test_heun_with_churn_is_edms_algorithm_2(x64):
 @pytest.mark.parametrize("name", ["cosine", "edm", "flow"])
 def test_afs_is_the_same_with_an_analytic_first_answer(x64, make, name):
     """One evaluation less than the solver whose network knows the first answer by itself."""
-    schedule = MAKERS[name]()
+    schedule, with_x0 = knowing(name)
+    short = make(7, "quadratic", afs=True).table(schedule).to_depth(7)
+    whole = make(8, "quadratic").table(schedule).to_depth(8)
+    assert short.nfe == 7
+    found = run(short, schedule, short.spread * jnp.asarray(START), network)
+    close(found, end_of(whole, schedule, network=with_x0, prediction="x0"))
 
-    def knows(x, t):
-        scale = jnp.hypot(schedule.alpha(t), schedule.sigma(t))
-        return jnp.where(t == schedule.t_max, x / scale, network(x, t))
+
+@functools.cache
+def knowing(name):
+    """A schedule, and a network of x0 that knows the first answer by itself."""
+    schedule = MAKERS[name]()
 
     def with_x0(x, t):  # where alpha is 0 at first, eps gives no x0
         alpha, sigma = schedule.alpha(t), schedule.sigma(t)
@@ -267,13 +282,7 @@ def test_afs_is_the_same_with_an_analytic_first_answer(x64, make, name):
         x0 = alpha * x / (scale * (scale + sigma))
         return jnp.where(t == schedule.t_max, x0, (x - sigma * network(x, t)) / alpha)
 
-    short = make_table(make(7, "quadratic", afs=True), schedule)
-    whole = make_table(make(8, "quadratic"), schedule)
-    assert short.nfe == 7
-    model = DiffusionModel(network, schedule, (3,), clip=None)
-    x = short.spread * jnp.asarray(START)
-    found = run_table(short, model, x, jax.random.key(0))
-    close(found, end_of(whole, schedule, network=with_x0, prediction="x0"))
+    return schedule, with_x0
 
 
 def test_afs_takes_no_noise():
@@ -295,23 +304,31 @@ SOLVERS = {
 }
 
 
-@pytest.mark.parametrize("name", SOLVERS)
-@pytest.mark.parametrize("steps", [1, 5, 8])
+CALLS = []
+
+
+def counted(x, t):
+    """The network, which notes each time that it is run."""
+    jax.debug.callback(lambda: CALLS.append(1))
+    return network(x, t)
+
+
+# Steps of several evaluations leave some over, or not.
+STAGED = ("runge-kutta", "heun", "heun-churn", "heun-afs", "dpmpp-2s", "dpmpp-3s", *METHODS)
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"), [(name, 5) for name in SOLVERS] + [(n, k) for n in STAGED for k in (1, 8)]
+)
 def test_the_evaluations_are_those_of_the_table(name, steps):
     """Counted as the program runs: K calls of the network for a sample."""
-    count = []
-
-    def counted(x, t):
-        jax.debug.callback(lambda: count.append(1))
-        return network(x, t)
-
     schedule = CosineVP()
-    table = make_table(SOLVERS[name](steps), schedule)
-    model = DiffusionModel(counted, schedule, (3,))
-    jax.block_until_ready(jax.jit(partial(run_table, table, model))(jnp.ones(3), jax.random.key(0)))
+    table = SOLVERS[name](steps).table(schedule)
+    CALLS.clear()
+    jax.block_until_ready(run(table, schedule, jnp.ones(3), counted))
     jax.effects_barrier()
     assert table.nfe == steps
-    assert len(count) == steps
+    assert len(CALLS) == steps
 
 
 MEANS, DEVIATIONS, SHARES = np.array([-1.0, 0.8]), np.array([0.5, 0.35]), np.array([0.4, 0.6])

@@ -679,7 +679,8 @@ def _total(table: StepTable) -> Array:
     sample = run_from_noise(table, model, jax.random.key(0), jnp.asarray(0))
     leaves = [*jax.tree.leaves(table), sample]
     weights = [np.cos(n + np.arange(leaf.size)) for n, leaf in enumerate(leaves)]
-    return sum(jnp.vdot(w, leaf.ravel()) for w, leaf in zip(weights, leaves, strict=True))
+    terms = [jnp.vdot(w, leaf.ravel()) for w, leaf in zip(weights, leaves, strict=True)]
+    return jnp.sum(jnp.stack(terms))
 
 
 _slope_of_total = eqx.filter_jit(jax.grad(_total))
