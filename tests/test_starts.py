@@ -8,6 +8,7 @@ import samplerzoo as sz
 from samplerzoo.core.unsearched import SOLVERS, TRIED_GRIDS
 from samplerzoo.runs import choosing, setup
 from samplerzoo.runs.choosing import named_table
+from samplerzoo.runs.spec import DEFAULTS
 from test_runs import SMALL, parts, promotion  # noqa: F401
 
 STILL = {**SMALL, "iterations": 1, "learning_rate": 1e-12}  # the start, as it is
@@ -18,6 +19,16 @@ def close(table, other):
     table, other = table.to_depth(depth), other.to_depth(depth)
     for one, two in zip(jax.tree.leaves(table), jax.tree.leaves(other), strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
+
+
+def begun(family="rddim", **options):
+    """The configuration of a search before its first step, and the table that it starts from."""
+    given = {**parts(), **SMALL, "family": family, "family_options": {}, **options}
+    del given["progress"]
+    defaults = {name: value for name, value in DEFAULTS.items() if name not in given}
+    config, objects = setup.configure(defaults | given)
+    ready = setup.load_setup(config, objects, False)
+    return ready.config, ready.family.table(given["model"].schedule)
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +61,8 @@ def test_it_stands_in_the_table(run):
 
 
 def test_another_seed_is_compared_with_the_same(run):
-    other = sz.search(**parts(), **STILL, seed=5)
-    assert other.config.tried == run.config.tried
+    config, _ = begun(seed=5)
+    assert config.tried == run.config.tried
 
 
 @pytest.mark.parametrize("family", ["rddim", "gddim"])
@@ -66,46 +77,51 @@ def test_another_seed_is_compared_with_the_same(run):
     ],
 )
 def test_a_start_that_is_given(family, given, times, expected):
-    options = {"start": given}
-    run = sz.search(family, family_options=options, times=times, **parts(), **STILL)
-    assert run.config.start == ""
-    assert run.result["start"] == given
+    config, table = begun(family, family_options={"start": given}, times=times)
+    assert config.start == ""
     if expected:
-        close(run.table, named_table(expected, 3, parts()["model"]))
+        close(table, named_table(expected, 3, parts()["model"]))
     else:
-        np.testing.assert_allclose(run.table.times, [1, 0.6, 0.2], rtol=1e-5)
+        np.testing.assert_allclose(table.times, [1, 0.6, 0.2], rtol=1e-5)
+
+
+def test_a_start_that_is_given_stands_in_the_result():
+    run = sz.search(family_options={"start": "ddim-karras"}, **parts(), **STILL)
+    assert run.config.start == ""
+    assert run.result["start"] == "ddim-karras"
+    close(run.table, named_table("ddim-karras", 3, parts()["model"]))
 
 
 @pytest.mark.parametrize("given", ["ddim", "dpmpp-2s"])
 def test_the_best_grid_of_a_start_that_is_given(given):
-    run = sz.search(family_options={"start": given}, **parts(), **STILL)
-    own = {f"{given}-{grid}": run.config.tried[f"{given}-{grid}"] for grid in TRIED_GRIDS}
-    assert run.config.start == min(own, key=own.get)
-    close(run.table, named_table(run.config.start, 3, parts()["model"]))
+    config, table = begun(family_options={"start": given})
+    own = {f"{given}-{grid}": config.tried[f"{given}-{grid}"] for grid in TRIED_GRIDS}
+    assert config.start == min(own, key=own.get)
+    close(table, named_table(config.start, 3, parts()["model"]))
 
 
 @pytest.mark.parametrize("times", ["linear-searched", "karras-5", [1, 0.6, 0.3]])
 def test_the_best_solver_on_times_that_are_given(times):
-    run = sz.search(times=times, **parts(), **STILL)
-    solver = run.config.start.partition("-linear")[0].partition("-karras-5")[0]
+    config, table = begun(times=times)
+    solver = config.start.partition("-linear")[0].partition("-karras-5")[0]
     assert solver in SOLVERS
     if isinstance(times, list):
-        assert solver == run.config.start != "heun"
-        np.testing.assert_allclose(run.table.times, times, rtol=1e-5)
+        assert solver == config.start != "heun"
+        np.testing.assert_allclose(table.times, times, rtol=1e-5)
     else:
-        close(run.table, named_table(run.config.start, 3, parts()["model"]))
-    assert run.config.unsearched.rpartition("-")[2] in TRIED_GRIDS
+        close(table, named_table(config.start, 3, parts()["model"]))
+    assert config.unsearched.rpartition("-")[2] in TRIED_GRIDS
 
 
 @pytest.mark.parametrize(
     ("family", "options"), [("rddim", {"eta": 0.5}), ("ddim", {}), (sz.RDDIM(3), {})]
 )
 def test_nothing_is_chosen_where_it_is_said(family, options):
-    run = sz.search(family, family_options=options, **parts(), **STILL)
-    assert run.config.start == ""
-    assert run.config.unsearched in run.config.tried
+    config, table = begun(family, family_options=options)
+    assert config.start == ""
+    assert config.unsearched in config.tried
     if options:
-        close(run.table, sz.RDDIM(3, "quadratic", **options).table(parts()["model"].schedule))
+        close(table, sz.RDDIM(3, "quadratic", **options).table(parts()["model"].schedule))
 
 
 def test_two_grids_are_refused():
