@@ -193,10 +193,9 @@ def check_objective(make: Callable[..., tuple[AbstractObjective, ...]], **option
     )
     table = make_table(DDIM(3), model.schedule)
 
-    def value(table, objective, microbatch):
-        return batch_loss(table, model, objective, jax.random.key(0), batch, microbatch)
+    def slope(table, objective, microbatch):
+        return _slope_of_loss(table, model, objective, batch, microbatch)
 
-    slope = eqx.filter_jit(eqx.filter_value_and_grad(value))
     for one, other in zip(found, again, strict=True):
         number, gradient = slope(table, one, None)
         numbers = [np.ravel(leaf) for leaf in jax.tree.leaves((number, gradient))]
@@ -212,6 +211,18 @@ def check_objective(make: Callable[..., tuple[AbstractObjective, ...]], **option
                 make,
                 "must be the same however a batch is cut, and whenever it is made",
             )
+
+
+@eqx.filter_jit
+@eqx.filter_value_and_grad
+def _slope_of_loss(
+    table: StepTable,
+    model: DiffusionModel,
+    objective: AbstractObjective,
+    batch: int,
+    microbatch: int | None,
+) -> Array:
+    return batch_loss(table, model, objective, jax.random.key(0), batch, microbatch)
 
 
 class _Logits(AbstractExtractor):

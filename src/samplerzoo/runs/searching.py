@@ -99,7 +99,7 @@ def search(
     objective: str | AbstractObjective = "kid",
     kernel: str | type[AbstractKernel] | AbstractKernel = "linear",
     kernel_options: Mapping[str, Any] | None = None,
-    batch: int = 512,
+    batch: int = 256,
     microbatch: int | str = "auto",
     dtype: str = "float32",
     iterations: int = 300,

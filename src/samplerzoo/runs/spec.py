@@ -183,7 +183,7 @@ class Config:
     objective: str = "kid"
     kernel: str = "linear"
     kernel_options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    batch: int = 512
+    batch: int = 256
     microbatch: int | str = "auto"
     dtype: str = "float32"
     iterations: int = 300
