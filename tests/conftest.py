@@ -3,9 +3,13 @@
 import os
 import signal
 import tempfile
+from pathlib import Path
 
+import filelock
 import jax
 import pytest
+
+import samplerzoo
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -36,6 +40,19 @@ def x64():
     """Float64 for one test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="session")
+def digits_run():
+    """A short search of the digits, in a folder: one for all workers, which nobody changes."""
+    folder = Path(os.environ["SAMPLERZOO_TESTS"]) / "shared" / "rddim-3"
+    folder.parent.mkdir(exist_ok=True)
+    with filelock.FileLock(f"{folder}.lock"):
+        if not (folder / "result.json").exists():
+            sizes = {"steps": 3, "batch": 8, "iterations": 2, "n": 64}
+            with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+                samplerzoo.search(**sizes, out=folder, progress=False)
+    return samplerzoo.load_run(folder)
 
 
 @pytest.fixture(autouse=True, scope="module")
