@@ -126,6 +126,8 @@ EDITS = {
     "kernel_options": {"degree": 2},
     "label": 3,
     "guidance": 2.0,
+    "labels": "0-4",
+    "conditions": "/elsewhere/rows.safetensors",
     "dtype": "bfloat16",
     "steps": 4,
     "features": "pixels",

@@ -34,7 +34,9 @@ import json
 import equinox as eqx, jax, jax.numpy as jnp
 jax.config.update("jax_enable_x64", True)
 from networks import conv_model
-from samplerzoo import GDDIM, KID, Polynomial, batch_loss, draw_samples
+from samplerzoo import (
+    GDDIM, KID, CosineVP, DiffusionModel, Polynomial, batch_loss, draw_samples
+)
 from samplerzoo.core.devices import all_devices
 from samplerzoo.features import Pixels
 
@@ -63,6 +65,11 @@ for microbatch, those in ((None, mesh), (3, mesh), (4, two)):
     found["memory"].append(each / alone)
 one, many = (draw_samples(table, model, key, 21, 10, m) for m in (None, mesh))
 found["samples"] = [one.shape == many.shape, float(abs(one - many).max())]
+rows = jnp.linspace(-1, 1, 5)
+told = DiffusionModel(lambda x, t, row: jnp.tanh(x + row), CosineVP(), (3,), conditions=rows)
+table = GDDIM(4).table(told.schedule)
+one, many = (draw_samples(table, told, key, 21, 10, m) for m in (None, mesh))
+found["conditional"] = float(abs(one - many).max())
 print(json.dumps(found))
 """
 
@@ -110,6 +117,7 @@ def test_eight_devices_give_the_result_of_one():
     assert found["memory"][0] < 0.3  # an eighth of the samples, and all features
     assert found["samples"][0]
     assert found["samples"][1] < 1e-12
+    assert found["conditional"] < 1e-12
 
 
 @pytest.mark.slow

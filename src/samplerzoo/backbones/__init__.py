@@ -8,7 +8,7 @@ from .layers import (
     convolve as convolve,
     time_embedding as time_embedding,
 )
-from .mlp import ResidualMLP as ResidualMLP
+from .mlp import LabelledMLP as LabelledMLP, ResidualMLP as ResidualMLP
 from .patch_unet import PatchUNet as PatchUNet, PatchUNetConfig as PatchUNetConfig
 from .unet import UNet as UNet
 from .unet_config import UNetConfig as UNetConfig

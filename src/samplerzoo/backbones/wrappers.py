@@ -1,11 +1,12 @@
-"""Networks `(x, t)` made of networks with other times or with labels."""
+"""Networks made of networks: with other times, of other precision, or with a label fixed."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
 from jax.typing import DTypeLike
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, PyTree
 
 from ..core.types import Scalar, State
 
@@ -13,14 +14,14 @@ from ..core.types import Scalar, State
 class Retimed(eqx.Module):
     """A network that was trained on timesteps from 0, at level `t` of a `DiscreteVP`.
 
-    It is told `scale * (t - 1)`.
+    It is told `scale * (t - 1)`, and the condition where there is one.
     """
 
-    network: Callable[[Array, Array], Array]
+    network: Callable[..., Array]
     scale: float = eqx.field(static=True, default=1.0)
 
-    def __call__(self, x: State, t: Scalar) -> State:
-        return self.network(x, self.scale * (t - 1))
+    def __call__(self, x: State, t: Scalar, *condition: PyTree[Array]) -> State:
+        return self.network(x, self.scale * (t - 1), *condition)
 
 
 class Labelled(eqx.Module):
@@ -50,20 +51,26 @@ class Guided(eqx.Module):
 
 
 class Rounded(eqx.Module):
-    """A network whose weights and input are of another precision; its output is of the input's.
+    """A network whose weights and inputs are of another precision; its output is of the sample's.
 
     The time stays as it is: timesteps up to 1000 need more bits than bfloat16 has.
     """
 
-    network: Callable[[Array, Array], Array]
+    network: Callable[..., Array]
     dtype: DTypeLike = eqx.field(static=True)
 
-    def __init__(self, network: Callable[[Array, Array], Array], dtype: DTypeLike):
+    def __init__(self, network: Callable[..., Array], dtype: DTypeLike):
         """`network` may be of any precision."""
-        self.network = jax.tree.map(
-            lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, network
-        )
+        self.network = _rounded(network, dtype)
         self.dtype = dtype
 
-    def __call__(self, x: State, t: Scalar) -> State:
-        return self.network(x.astype(self.dtype), t).astype(x.dtype)
+    def __call__(self, x: State, t: Scalar, *condition: PyTree[Array]) -> State:
+        told = _rounded(condition, self.dtype)
+        return self.network(x.astype(self.dtype), t, *told).astype(x.dtype)
+
+
+def _rounded(tree: Any, dtype: DTypeLike) -> Any:
+    """A tree with its floating-point arrays in another precision."""
+    return jax.tree.map(
+        lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, tree
+    )

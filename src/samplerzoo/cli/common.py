@@ -16,6 +16,15 @@ from ..runs.errors import InterruptedRunError, RunError
 from ..runs.interruptions import INTERRUPTED
 from ..wording import sentence
 
+LABELS = (
+    "Classes to sample, each sample being of one of them at random: all, or numbers and ranges "
+    "such as 3, 0-9 or 1,5-7.  [default: all of a model with labels of its own]"
+)
+CONDITIONS = (
+    "A safetensors file of conditions such as embeddings, a tensor (N, ...), of which each sample "
+    "has one at random."
+)
+
 
 class UsageError(click.ClickException):
     """Wrong usage: exit status 2."""

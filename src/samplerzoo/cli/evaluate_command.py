@@ -4,7 +4,15 @@ from pathlib import Path
 
 import click
 
-from .common import command, debug_option, numbers, quiet_option, terminal_width
+from .common import (
+    CONDITIONS,
+    LABELS,
+    command,
+    debug_option,
+    numbers,
+    quiet_option,
+    terminal_width,
+)
 
 STEPS = "Network evaluations of the families, such as 5,10,20."
 BASELINES = (
@@ -36,6 +44,8 @@ OUT = "Folder that keeps the scores: what is in it is not done again, and more m
 @click.option("--model", help="Model.  [default: the runs', or digits]")
 @click.option("--label", type=int, help="Class to sample, of a class-conditional checkpoint.")
 @click.option("--guidance", type=float, help="Weight of classifier-free guidance; 1 is none.")
+@click.option("--labels", help=LABELS)
+@click.option("--conditions", type=click.Path(path_type=Path), help=CONDITIONS)
 @click.option("--data", help="Data.  [default: the runs', or the model's own]")
 @click.option("--split", help="Part of the data, as in search.")
 @click.option("--crop", is_flag=True, default=None, help="Crop images to their centre square.")

@@ -6,6 +6,8 @@ import click
 
 from ..runs.spec import DEFAULTS, DTYPES
 from .common import (
+    CONDITIONS,
+    LABELS,
     command,
     debug_option,
     json_option,
@@ -54,6 +56,8 @@ def option(name: str, text: str, **more):
     help="Weight of classifier-free guidance; 1 is none. Each "
     "step is two evaluations then; the last label stands for no class.",
 )
+@click.option("--labels", help=LABELS)
+@click.option("--conditions", type=click.Path(path_type=Path), help=CONDITIONS)
 @click.option(
     "--data",
     help="A data set's name, a folder or zip of images, an .npz or .npy, "

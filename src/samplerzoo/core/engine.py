@@ -48,12 +48,12 @@ def run_table(table: StepTable, model: DiffusionModel, x: State, key: Key) -> St
         table: The sampler.
         model: The model whose network it asks.
         x: The state at the first time, of shape `model.shape`.
-        key: The sample's own key, from which its fresh noises are drawn.
+        key: The sample's own key, from which its fresh noises are drawn, and its condition.
 
     Returns:
         The sample, of shape `model.shape`; differentiable in the table and in `x`.
     """
-    return _follow(_rows(table, x.dtype), model, _start(table, x), key)
+    return _follow(_rows(table, x.dtype), model.for_sample(key), _start(table, x), key)
 
 
 def run_from_noise(
@@ -80,7 +80,7 @@ def run_from_noise(
     x, own = start_of(table, model, key, index)
     if table.spread is not None:
         return run_table(table, model, x, own)
-    rows = _rows(table, x.dtype)
+    model, rows = model.for_sample(own), _rows(table, x.dtype)
     first = jax.tree.map(lambda column: column[0], rows)
     rest = jax.tree.map(lambda column: column[1:], rows)
     time = jax.lax.stop_gradient(first.time)

@@ -112,8 +112,9 @@ def follow_ode_batch(
 
     def one(index: Int[Array, ""]) -> Solution:
         spread = model.schedule.sigma(jnp.asarray(model.schedule.t_max))
-        start = spread * draw(jax.random.fold_in(key, index), 0, model.shape)
-        return follow_ode(model, start, t_end, rtol, atol)
+        own = jax.random.fold_in(key, index)
+        start = spread * draw(own, 0, model.shape)
+        return follow_ode(model.for_sample(own), start, t_end, rtol, atol)
 
     return jax.vmap(one)(indices)
 

@@ -1,5 +1,6 @@
 """Models in diffusers' layout: a `UNet2DModel` and its scheduler in a folder."""
 
+import dataclasses
 import math
 import re
 from collections.abc import Mapping
@@ -183,7 +184,11 @@ def assemble(
             conditioned, passes = Guided(network, label, null, condition.guidance), 2
     shape = (*network.config.size(), network.config.in_channels)
     retimed = Retimed(conditioned, time_scale)
-    return DiffusionModel(retimed, noise.schedule, shape, *noise[1:], passes=passes)
+    model = DiffusionModel(retimed, noise.schedule, shape, *noise[1:], passes=passes)
+    if classes is None or not condition.labels:
+        return model
+    labels = jnp.arange(classes, dtype=jnp.int32)
+    return dataclasses.replace(model, conditions=labels, null=labels[-1])
 
 
 def _read_config(config: Mapping[str, Any]) -> UNetConfig:

@@ -73,10 +73,16 @@ class Condition(NamedTuple):
 
     With guidance `w` the estimate is `null + w * (labelled - null)`, at twice the network
     evaluations; the last label of the network stands for no class.
+
+    Attributes:
+        label: The class of all samples.
+        guidance: The weight of classifier-free guidance, with a label.
+        labels: Whether the model is to have all its labels as `conditions`, one a sample.
     """
 
     label: int | None = None
     guidance: float | None = None
+    labels: bool = False
 
 
 UNCONDITIONAL = Condition()
@@ -220,12 +226,16 @@ def check_condition(classes: int | None, condition: Condition) -> None:
     Raises:
         ValueError: A label is missing, is not asked for, or is none of the classes.
     """
-    label, guidance = condition
+    label, guidance, labels = condition
     if classes is None:
+        if labels:
+            raise ValueError("Labels are given, and this model has no classes.")
         if condition != UNCONDITIONAL:
             raise ValueError(
                 f"The label is {label}, the guidance {guidance}; this model has no classes."
             )
+        return
+    if labels:
         return
     most = classes - 1 if guidance is None else classes - 2  # the last one stands for no class
     if label is None or not 0 <= label <= most:

@@ -15,7 +15,17 @@ from ..runs.spec import Config
 from ..runs.store import resuming
 
 # What all runs of a report have in common.
-_ALIKE = ("model", "label", "guidance", "dtype", "data", "split", "crop")
+_ALIKE = (
+    "model",
+    "label",
+    "guidance",
+    "labels",
+    "conditions",
+    "dtype",
+    "data",
+    "split",
+    "crop",
+)
 # What says nothing of how a sampler was searched, or has a place of its own in a report.
 _APART = {
     *_ALIKE,

@@ -182,7 +182,8 @@ def _search(config: Config) -> str:
     """What runs of one search have in common, which differ in their seeds alone."""
     whole = {**settings(config), "family": config.family, "steps": config.steps}
     parts = (config.model, config.label, config.guidance, config.data, config.report_features)
-    return json.dumps([*parts, whole], default=str, sort_keys=True)
+    asked = (config.labels, config.conditions)
+    return json.dumps([*parts, *asked, whole], default=str, sort_keys=True)
 
 
 def _picture(run: Run) -> bytes:

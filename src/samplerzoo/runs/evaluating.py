@@ -55,7 +55,14 @@ Several: TypeAlias = T | Sequence[T] | Mapping[str, T]
 OnRows: TypeAlias = Callable[[Sequence[Row]], Any]
 BASELINES = ("ddpm", "ddim")
 _OPTIONS = {"report_features": "features", "dtype": "model"}  # that stand for others
-_OF_MODEL = {"dtype": "float32", "label": None, "guidance": None}  # where no run says otherwise
+# Where no run says otherwise.
+_OF_MODEL = {
+    "dtype": "float32",
+    "label": None,
+    "guidance": None,
+    "labels": None,
+    "conditions": None,
+}
 _OF_DATA = {"split": None, "crop": False}
 
 
@@ -70,6 +77,8 @@ def evaluate(
     model: str | Path | DiffusionModel | Callable[[], DiffusionModel] | None = None,
     label: int | None = None,
     guidance: float | None = None,
+    labels: str | None = None,
+    conditions: str | Path | None = None,
     data: GivenData | None = None,
     split: str | None = None,
     crop: bool | None = None,
@@ -101,6 +110,8 @@ def evaluate(
         model: The model, as `search` takes it. [default: that of the runs, or digits]
         label: The class to sample, of a class-conditional checkpoint.
         guidance: The weight of classifier-free guidance.
+        labels: Which classes are sampled, one a sample, as `search` takes them.
+        conditions: A file of conditions, one a sample, as `search` takes it.
         data: The data, as `search` takes them. [default: those of the runs, or the model's own]
         split: Part of the data, of a path.
         crop: Whether images of a path are cropped to their centre square and resized.
@@ -142,7 +153,13 @@ def evaluate(
         add_directory(run.config)
     chosen = _choose(
         runs,
-        {"model": model, "label": label, "guidance": guidance},
+        {
+            "model": model,
+            "label": label,
+            "guidance": guidance,
+            "labels": labels,
+            "conditions": None if conditions is None else str(Path(conditions).absolute()),
+        },
         {"data": data, "split": split, "crop": crop},
         features,
     )
@@ -328,6 +345,8 @@ def _load(
     }
     references = load_references(features, images, kept_apart, progress)
     depends = {name: chosen[name] for name in ("label", "guidance", "dtype")}
+    asked = {name: chosen[name] for name in ("labels", "conditions")}
+    depends |= {name: value for name, value in asked.items() if value is not None}
     known = str(chosen["model"]) if isinstance(chosen["model"], str | Path) else None
     depends |= hashes(model, images, features, known)
     if kept_apart is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float
@@ -40,6 +41,7 @@ from ..references import (
 from ..registry import GROUPS, entries
 from ..wording import phrase, sentence
 from .bars import progress_bar
+from .conditions import with_conditions
 from .names import (
     HUB,
     PATH,
@@ -66,6 +68,8 @@ def load_model(
     dtype: str = "float32",
     label: int | None = None,
     guidance: float | None = None,
+    labels: str | None = None,
+    conditions: str | Path | None = None,
     *,
     allow_code: bool = True,
 ) -> DiffusionModel:
@@ -78,6 +82,8 @@ def load_model(
         dtype: The type that its network computes in.
         label: The class to sample, of a class-conditional checkpoint.
         guidance: The weight of classifier-free guidance, of such a checkpoint.
+        labels: Which of its classes are sampled, one a sample, see `read_labels`.
+        conditions: A safetensors file of conditions, one a sample, see `read_conditions`.
         allow_code: Whether a name may lead to code and to files of this machine.
 
     Returns:
@@ -87,31 +93,38 @@ def load_model(
         ValueError: There is no such model, or it cannot be used.
         ConnectionError: The Hub is out of reach.
     """
+    condition = Condition(label, guidance, labels is not None)
+    if condition.labels and condition != Condition(labels=True):
+        raise ValueError(
+            "With labels, one a sample, give neither a label nor guidance of the model; -F "
+            "guidance=WEIGHT is that of a sampler."
+        )
     if isinstance(given, str | Path):
         what = f"The model {str(given)!r}"
-        found = _named_model(str(given), label, guidance, allow_code)
+        found = _named_model(str(given), condition, allow_code)
     else:
         what, found = "The model", given
-        _refuse_condition(what, label, guidance)
+        _refuse_condition(what, condition)
     if not isinstance(found, DiffusionModel):
         found = call(found, what)
     if not isinstance(found, DiffusionModel):
         raise ValueError(f"{what} is a {type(found).__name__}, not a DiffusionModel.")
+    found = with_conditions(what, found, labels, conditions, allow_code=allow_code)
     if dtype != "float32":
         found = dataclasses.replace(found, network=Rounded(found.network, jnp.dtype(dtype)))
     _check_network(what, found)
     return found
 
 
-def _named_model(text: str, label: int | None, guidance: float | None, allow_code: bool) -> Any:
+def _named_model(text: str, condition: Condition, allow_code: bool) -> Any:
     name = parse("models", text)
     check_trusted("models", name, allow_code)
     if not (formats := _formats(name)):
-        _refuse_condition(f"The model {text!r}", label, guidance)
+        _refuse_condition(f"The model {text!r}", condition)
         return find("models", text, allow_code=allow_code)
     from ..hub.models import load_model as load_checkpoint
 
-    return load_checkpoint(name.place, formats, Condition(label, guidance), name.argument)
+    return load_checkpoint(name.place, formats, condition, name.argument)
 
 
 def _formats(name: Name) -> dict[str, Format]:
@@ -162,11 +175,12 @@ def model_digest(text: str, model: DiffusionModel) -> str:
     return formats[found].digest(model)
 
 
-def _refuse_condition(what: str, label: int | None, guidance: float | None) -> None:
-    if label is not None or guidance is not None:
+def _refuse_condition(what: str, condition: Condition) -> None:
+    if condition.label is not None or condition.guidance is not None:
         raise ValueError(
             f"{what} takes no label and no guidance; checkpoints do (hf:, openai: or a folder), "
-            "and functions behind python: can set their own."
+            "and functions behind python: can set their own. A model with conditions takes "
+            "--labels."
         )
 
 
@@ -174,12 +188,13 @@ def _check_network(what: str, model: DiffusionModel) -> None:
     """Raise ValueError where a network does not fit its model's shape or first time."""
     x, t = jnp.zeros(model.shape), jnp.asarray(model.schedule.t_max)
     network = what.replace("The model", "The network of the model", 1)
+    taken = " and a scalar time" if model.conditions is None else ", a scalar time and a condition"
+    model = model.for_sample(jax.random.key(0))
     try:
         out = eqx.filter_eval_shape(model.network, x, t)
     except Exception as error:
         raise ValueError(
-            f"{network} cannot take a sample of shape {model.shape} and a scalar time: "
-            f"{sentence(error)}"
+            f"{network} cannot take a sample of shape {model.shape}{taken}: {sentence(error)}"
         ) from error
     wide = (*model.shape[:-1], 2 * model.shape[-1])
     if getattr(out, "shape", None) not in (model.shape, wide):

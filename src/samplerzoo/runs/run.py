@@ -155,8 +155,8 @@ class Run:
         config = self.config
         add_directory(config)
         given = self.objects.get("model", config.model)
-        where = (given, config.dtype, config.label, config.guidance)
-        return load_model(*where, allow_code=config.allow_code)
+        asked = (config.label, config.guidance, config.labels, config.conditions)
+        return load_model(given, config.dtype, *asked, allow_code=config.allow_code)
 
     @cached_property
     def result(self) -> dict[str, Any] | None:

@@ -91,6 +91,8 @@ def search(
     model: str | Path | DiffusionModel | Callable[[], DiffusionModel] = "digits",
     label: int | None = None,
     guidance: float | None = None,
+    labels: str | None = None,
+    conditions: str | Path | None = None,
     data: GivenData | None = None,
     split: str | None = None,
     crop: bool = False,
@@ -136,6 +138,11 @@ def search(
             `openai:preset:path`, `python:module:attribute`; or a DiffusionModel, or what makes one.
         label: The class to sample, of a class-conditional checkpoint.
         guidance: The weight of classifier-free guidance; each step is two evaluations then.
+        labels: Which classes are sampled, each sample having one of them at random: `"all"`, or
+            numbers and ranges such as `"3"`, `"0-9"`, `"1,5-7"`. [default: all of a model that has
+            its classes as conditions]
+        conditions: A safetensors file of conditions such as embeddings, (N, ...), of which each
+            sample has one at random.
         data: A registered name, `python:module:attribute`, a path; or Images, a Bank, Statistics,
             or an array (N, H, W, C), uint8 or in the model's range. [default: the model's own]
         split: Part of the data, of a path.
@@ -191,6 +198,8 @@ def search(
             "model": model,
             "label": label,
             "guidance": guidance,
+            "labels": labels,
+            "conditions": conditions,
             "data": data,
             "split": split,
             "crop": crop,

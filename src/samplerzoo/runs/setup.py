@@ -125,6 +125,8 @@ def configure(given: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
     for part, name in names.items():
         for one in _parts_of(part, str(name)):
             check_known(PARTS[part], one)
+    if given.get("conditions") is not None:
+        given["conditions"] = str(Path(given["conditions"]).absolute())
     given["times"] = read_times(given.get("times", DEFAULTS["times"]))
     _check_start(given)
     given |= {part: _pinned(part, str(name)) for part, name in names.items()}
@@ -278,7 +280,15 @@ def load_setup(
         add_directory(config)
     parts = {part: objects.get(part, getattr(config, part)) for part in PARTS}
     trust = {"allow_code": config.allow_code}
-    model = load_model(parts["model"], config.dtype, config.label, config.guidance, **trust)
+    model = load_model(
+        parts["model"],
+        config.dtype,
+        config.label,
+        config.guidance,
+        config.labels,
+        config.conditions,
+        **trust,
+    )
     family, free = _searched(config, parts["family"], model)
     if not jax.tree.leaves(eqx.filter(family, free)):
         raise ValueError(

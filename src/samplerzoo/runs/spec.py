@@ -22,6 +22,8 @@ SEARCHED = ("fixed", "searched", "decoupled")  # what becomes of the times
 _NUMBER = r"\d+(\.\d*)?(e[+-]?\d+)?"
 NUMBERS = re.compile(rf"{_NUMBER}(:{_NUMBER})?(,{_NUMBER}(:{_NUMBER})?)*")  # grid, or grid:told
 GRID = re.compile(rf"{'|'.join(GRIDS)}|karras-{_NUMBER}")
+_LABELS = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
+_MOST_LABELS = 100_000
 DTYPES = ("float32", "bfloat16")  # of the network's arithmetic
 _MOST = 2**31 - 1  # what a search counts in
 _LEAST = {"steps": 1, "batch": 2, "iterations": 1, "n": 2, "seed": 0}
@@ -120,6 +122,34 @@ def check_times(text: str) -> None:
         )
 
 
+def read_labels(text: str) -> list[int] | None:
+    """Read which labels are asked for.
+
+    Args:
+        text: `all`, or numbers and ranges with commas between them, such as `3`, `0-9` or `1,5-7`.
+            A number that is named twice is drawn twice as often.
+
+    Returns:
+        The labels, None for all.
+
+    Raises:
+        ValueError: It does not look like that, or names more than 100,000.
+    """
+    if text == "all":
+        return None
+    found: list[int] = []
+    for part in text.split(","):
+        ends = _LABELS.fullmatch(part)
+        first, last = (int(end or ends[1]) for end in ends.groups()) if ends else (1, 0)
+        if first > last or last - first + len(found) >= _MOST_LABELS:
+            raise ValueError(
+                f"labels is {shown(text)}; it must be all, or numbers and rising ranges such as 3, "
+                f"0-9 or 1,5-7, of at most {_MOST_LABELS:,}."
+            )
+        found += range(first, last + 1)
+    return found
+
+
 def check_seed(seed: int) -> None:
     """Raise ValueError for a seed that stands for no series of random numbers of its own."""
     if not 0 <= seed <= MAX_SEED:
@@ -139,6 +169,8 @@ class Config:
         model: The name of the model.
         label: The class to sample, of a class-conditional checkpoint.
         guidance: The weight of classifier-free guidance.
+        labels: Which of the model's classes are sampled, one a sample, see `read_labels`.
+        conditions: The path of a file of conditions, one a sample.
         data: The name of the data.
         split: Part of the data.
         crop: Whether images are cropped to their centre square and resized.
@@ -175,6 +207,8 @@ class Config:
     model: str = "digits"
     label: int | None = None
     guidance: float | None = None
+    labels: str | None = None
+    conditions: str | None = None
     data: str
     split: str | None = None
     crop: bool = False
@@ -216,6 +250,8 @@ class Config:
                 )
         STEPS.check(self.steps, "The sampler")
         check_times(self.times)
+        if self.labels is not None:
+            read_labels(self.labels)
         if self.dtype not in DTYPES:
             raise ValueError(
                 f"dtype is {shown(self.dtype)}; it must be one of {', '.join(DTYPES)}."

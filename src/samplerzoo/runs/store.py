@@ -83,6 +83,8 @@ _SEARCHED = (
     "times",
     "label",
     "guidance",
+    "labels",
+    "conditions",
     "features",
     "objective",
     "kernel",
