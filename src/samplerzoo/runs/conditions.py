@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -94,7 +95,7 @@ def read_conditions(path: Path) -> tuple[PyTree[Array], PyTree[Array] | None]:
     return found, none
 
 
-def _chosen(what: str, own: PyTree[Array] | None, labels: str) -> Array:
+def _chosen(what: str, own: Any, labels: str) -> Array:
     """The labels of a model's own that are asked for."""
     is_labels = isinstance(own, jnp.ndarray) and own.ndim == 1 and own.dtype.kind in "iu"
     if not is_labels:
