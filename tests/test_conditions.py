@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given, strategies as st
 
 import samplerzoo as sz
-from samplerzoo import DDIM, KID, RDDIM, CosineVP, DiffusionModel, Linear, draw_samples
+from samplerzoo import (
+    DDIM,
+    KID,
+    RDDIM,
+    CosineVP,
+    DiffusionModel,
+    Linear,
+    assets,
+    draw_samples,
+)
 from samplerzoo.backbones import LabelledMLP, Rounded
 from samplerzoo.core.ode import follow_ode_batch
 from samplerzoo.features import Pixels
@@ -231,3 +240,19 @@ def test_a_run_reproduces_its_labels(tmp_path):
 
 def tanh(x):
     return jnp.tanh(x.reshape(-1)[:5])
+
+
+def test_digits_are_those_that_are_asked_for():
+    """As a classifier that the search does not know sees them."""
+    model, n = load_model("digits-conditional", labels="1,3-5"), 200
+    table = DDIM(10, "quadratic").table(model.schedule)
+    samples = jnp.asarray(draw_samples(table, model, KEY, n))
+    keys = jax.vmap(lambda i: jax.random.fold_in(KEY, i))(jnp.arange(n))
+    asked = np.asarray(model.conditions)[np.asarray(jax.vmap(model.condition_of)(keys))]
+    assert set(asked.tolist()) == {1, 3, 4, 5}
+    seen = np.argmax(jax.vmap(assets.digits_mlp().logits)(samples), axis=1)
+    assert np.mean(seen == asked) > 0.9
+
+
+def test_the_conditional_digits_are_small():
+    assert (assets.FOLDER / "digits-conditional.safetensors").stat().st_size < 1_500_000

@@ -1,4 +1,6 @@
-"""What is embedded: denoisers of 8x8 digits and of CIFAR-10, each with two classifiers.
+"""What is embedded: denoisers of 8x8 digits, with labels and without, and of CIFAR-10.
+
+Data have two classifiers each.
 
 A MODEL_CARD.md tells where everything comes from and how good it is; the commands
 `python -m samplerzoo.assets.make_digits` and `... .make_cifar10` make it all again.
@@ -9,10 +11,11 @@ from pathlib import Path
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from ..backbones import ResidualMLP
+from ..backbones import LabelledMLP, ResidualMLP
 from ..core.model import DiffusionModel
 from ..core.schedule import DiscreteVP
 from ..features import ConvClassifier, MLPClassifier
@@ -26,10 +29,14 @@ from ..runs.spec import NamedModel
 FOLDER = Path(__file__).parent
 CIFAR10 = FOLDER / "cifar10"
 SHAPE = (8, 8, 1)
+CLASSES = 10  # of the digits; the label after the last stands for none
 
 # How each network is constructed: the recipe trains what is loaded here.
 NETWORKS = {
     "digits-denoiser": partial(ResidualMLP, size=64, width=256, hidden=256, depth=4),
+    "digits-conditional": partial(
+        LabelledMLP, size=64, width=256, hidden=256, depth=4, classes=CLASSES
+    ),
     "digits-cnn": partial(ConvClassifier, size=8, channels=24, classes=10, features=64),
     "digits-mlp": partial(MLPClassifier, size=64, width=128, classes=10, features=64),
 }
@@ -43,6 +50,14 @@ def digits_schedule() -> DiscreteVP:
 def digits_model() -> DiffusionModel:
     """A residual MLP that predicts the noise in 8x8 handwritten digits."""
     return DiffusionModel(_load("digits-denoiser"), digits_schedule(), SHAPE)
+
+
+def digits_conditional() -> DiffusionModel:
+    """A residual MLP that is told the digit, or with a chance of 15% in training that none is."""
+    labels = jnp.arange(CLASSES, dtype=jnp.int32)
+    null = jnp.asarray(CLASSES, jnp.int32)
+    network = _load("digits-conditional")
+    return DiffusionModel(network, digits_schedule(), SHAPE, conditions=labels, null=null)
 
 
 def digits_cnn() -> ConvClassifier:
@@ -105,6 +120,8 @@ def cifar10_features() -> Bank:
 
 DIGITS = NamedModel(digits_model, "digits", "digits-cnn", "digits-mlp")
 """A small residual MLP of UCI's 8x8 handwritten digits, with data and features of its own."""
+DIGITS_CONDITIONAL = NamedModel(digits_conditional, "digits", "digits-cnn", "digits-mlp")
+"""The same of the digit that each sample is asked to be, with classifier-free guidance."""
 CIFAR10_MODEL = NamedModel(cifar10_model, "cifar10", "cifar10-resnet", "cifar10-cnn")
 """A small UNet of CIFAR-10's 32x32 images, with features of its own and those of its data."""
 

@@ -2,7 +2,8 @@
 
 Takes some minutes on 2 CPU cores. Every network is trained on the same 80% of the images; the
 other 20% decide when to stop: the weights kept are those with the lowest validation loss. The
-denoiser is trained on the standard DDPM objective with an average of its weights kept beside.
+denoisers are trained on the standard DDPM objective with an average of their weights kept beside;
+the conditional one is told a part of the images without their labels, so that it can be guided.
 """
 
 import json
@@ -20,7 +21,7 @@ from jaxtyping import Array
 from tqdm import tqdm
 
 from ..files import in_half, to_tensors, write_json, write_tensors
-from . import FOLDER, NETWORKS, digits_labelled, digits_schedule, split_rows
+from . import CLASSES, FOLDER, NETWORKS, digits_labelled, digits_schedule, split_rows
 
 
 class Recipe(NamedTuple):
@@ -37,9 +38,12 @@ class Recipe(NamedTuple):
 
 RECIPES = {
     "digits-denoiser": Recipe(0, 12_000, 2e-3, average=0.999, decay=1e-2),
+    "digits-conditional": Recipe(3, 6_000, 2e-3, batch=256, average=0.999, decay=1e-2),
     "digits-cnn": Recipe(1, 1_500, 2e-3, batch=128, decay=1e-2, check=50),
     "digits-mlp": Recipe(2, 1_500, 2e-3, batch=128, decay=1e-2, check=50),
 }
+
+UNLABELLED = 0.15  # the share of the images whose label the conditional denoiser is not told
 
 
 def split() -> tuple[tuple[Array, Array], tuple[Array, Array]]:
@@ -54,6 +58,17 @@ def split() -> tuple[tuple[Array, Array], tuple[Array, Array]]:
 
 def denoising_loss(network: Any, images: Array, labels: Array, key: Array) -> Array:
     """DDPM's simple loss: the squared error of the predicted noise at a random time."""
+    return squared_error(network, images, key)
+
+
+def conditional_loss(network: Any, images: Array, labels: Array, key: Array) -> Array:
+    """The same of a network that is told the labels, but for a part that is chosen at random."""
+    absent = jax.random.bernoulli(jax.random.fold_in(key, 2), UNLABELLED, labels.shape)
+    return squared_error(network, images, key, jnp.where(absent, CLASSES, labels))
+
+
+def squared_error(network: Any, images: Array, key: Array, *conditions: Array) -> Array:
+    """The mean squared error of the predicted noise; conditions are told after the time."""
     schedule = digits_schedule()
     keys = jax.random.split(key)
     n = len(images)
@@ -62,11 +77,11 @@ def denoising_loss(network: Any, images: Array, labels: Array, key: Array) -> Ar
     times = 1 + jnp.floor(spread * schedule.t_max)
     noise = jax.random.normal(keys[1], images.shape)
 
-    def one(x, t, eps):
+    def one(x, t, eps, *condition):
         noisy = schedule.alpha(t) * x + schedule.sigma(t) * eps
-        return jnp.mean((network(noisy, t) - eps) ** 2)
+        return jnp.mean((network(noisy, t, *condition) - eps) ** 2)
 
-    return jnp.mean(jax.vmap(one)(images, times, noise))
+    return jnp.mean(jax.vmap(one)(images, times, noise, *conditions))
 
 
 def classifying_loss(network: Any, images: Array, labels: Array, key: Array) -> Array:
@@ -74,6 +89,9 @@ def classifying_loss(network: Any, images: Array, labels: Array, key: Array) -> 
     smooth = optax.smooth_labels(jax.nn.one_hot(labels, 10), 0.05)
     noisy = images + 0.1 * jax.random.normal(key, images.shape)
     return jnp.mean(optax.softmax_cross_entropy(jax.vmap(network.logits)(noisy), smooth))
+
+
+LOSSES = {"digits-denoiser": denoising_loss, "digits-conditional": conditional_loss}
 
 
 def train(name: str, loss: Callable, recipe: Recipe) -> tuple[eqx.Module, dict]:
@@ -132,14 +150,13 @@ def train(name: str, loss: Callable, recipe: Recipe) -> tuple[eqx.Module, dict]:
 @click.option("--out", type=click.Path(path_type=Path), default=FOLDER, show_default=True)
 @click.option("--only", type=click.Choice(list(RECIPES)), help="Train this one alone.")
 def main(out: Path, only: str | None):
-    """Train the digits' denoiser and classifiers, and write weights and figures to --out."""
+    """Train the digits' denoisers and classifiers, and write weights and figures to --out."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / "figures.json"
     figures = json.loads(path.read_text()) if path.exists() else {}
     for name, recipe in RECIPES.items():
         if only in (None, name):
-            loss = denoising_loss if name == "digits-denoiser" else classifying_loss
-            network, figures[name] = train(name, loss, recipe)
+            network, figures[name] = train(name, LOSSES.get(name, classifying_loss), recipe)
             half = in_half(to_tensors(network))
             write_tensors(out / f"{name}.safetensors", half, {"made_by": __spec__.name})
             write_json(path, figures)

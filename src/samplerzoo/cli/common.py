@@ -20,10 +20,7 @@ LABELS = (
     "Classes to sample, each sample being of one of them at random: all, or numbers and ranges "
     "such as 3, 0-9 or 1,5-7.  [default: all of a model with labels of its own]"
 )
-CONDITIONS = (
-    "A safetensors file of conditions such as embeddings, a tensor (N, ...), of which each sample "
-    "has one at random."
-)
+CONDITIONS = "Safetensors file of conditions such as embeddings (N, ...); each sample has one."
 
 
 class UsageError(click.ClickException):
