@@ -20,7 +20,7 @@ SOURCE = ROOT / "src" / "samplerzoo"
 
 # From the bottom up. A module may import those below it, and those of its own folder.
 LAYERS = [
-    ["wording", "limits", "notices", "caches"],
+    ["wording", "limits", "notices", "caches", "cores"],
     ["opening", "layouts"],
     ["schema"],
     ["files", "pickles", "registry", "tables"],
