@@ -67,19 +67,46 @@ class Mixture(AbstractKernel):
         return x
 
 
-def losses(name, microbatch):
-    """A function of all free parameters, times included, and of a kernel; its start."""
+@eqx.filter_jit
+def loss(table, kernel, microbatch):
+    """The objective of a batch: one program for all tables of the same shapes."""
     model = DiffusionModel(network, CosineVP(), (3,), prediction="v", clip=None)
+    objective = KID(features, kernel, features(DATA))
+    return batch_loss(table, model, objective, jax.random.key(3), BATCH, microbatch)
+
+
+slope = eqx.filter_jit(eqx.filter_value_and_grad(loss))
+
+
+@eqx.filter_jit
+def losses(tables, kernel, microbatch):
+    """Those of many tables."""
+    return jax.lax.map(lambda table: loss(table, kernel, microbatch), tables)
+
+
+def searched(name):
+    """A function from all free parameters of a family, times included, to its table; a start."""
     family = load("families", name.split()[0])(STEPS, **OPTIONS.get(name, {}))
-    searched, rest = eqx.partition(family, free_parameters(family, decoupled=True))
-    flat, rebuild = ravel_pytree(searched)
+    free, rest = eqx.partition(family, free_parameters(family, decoupled=True))
+    flat, rebuild = ravel_pytree(free)
 
-    def loss(flat, kernel):
-        table = eqx.combine(rebuild(flat), rest).table(model.schedule)
-        objective = KID(features, kernel, features(DATA))
-        return batch_loss(table, model, objective, jax.random.key(3), BATCH, microbatch)
+    @jax.jit
+    def table(flat):
+        return eqx.combine(rebuild(flat), rest).table(CosineVP())
 
-    return loss, flat + 0.05 * np.random.default_rng(2).normal(size=flat.shape)
+    return table, flat + 0.05 * np.random.default_rng(2).normal(size=flat.shape)
+
+
+def gradient(name, kernel, microbatch):
+    """The loss at a family's start, and its derivatives in the parameters."""
+    table, start = searched(name)
+    made, pull = jax.vjp(table, jnp.asarray(start))
+    value, slopes = slope(made, kernel, microbatch)
+    return value, np.asarray(pull(slopes)[0])
+
+
+PARTS = 6  # three parts, which do not divide the batch
+ROOM = 64  # for the steps to both sides in each parameter, so that one program serves for all
 
 
 @pytest.mark.parametrize(
@@ -87,14 +114,15 @@ def losses(name, microbatch):
 )
 def test_gradient_agrees_with_finite_differences(x64, name):
     """In every free parameter of every family, times and told times included; every kernel."""
-    loss, start = losses(name, microbatch=6)  # three parts, which do not divide the batch
-    slope = jax.jit(jax.grad(loss))
+    table, start = searched(name)
     ways = 1e-5 * jnp.eye(start.size)
-    around = jax.jit(jax.vmap(loss, (0, None)))
+    moved = start[None] + jnp.concatenate([ways, -ways])
+    room = jnp.broadcast_to(start, (-len(moved) % ROOM, start.size))
+    tables = jax.vmap(table)(jnp.concatenate([moved, room]))
     for kernel in map(Mixture, jnp.eye(len(entries("kernels")))):
-        exact = np.asarray(slope(start, kernel))
-        moved = around(start[None] + jnp.concatenate([ways, -ways]), kernel)
-        numeric = np.asarray(moved[: start.size] - moved[start.size :]) / 2e-5
+        _, exact = gradient(name, kernel, PARTS)
+        found = losses(tables, kernel, PARTS)[: len(moved)]
+        numeric = np.asarray(found[: start.size] - found[start.size :]) / 2e-5
         scale = np.max(np.abs(exact))
         assert scale > 1e-3
         np.testing.assert_allclose(exact / scale, numeric / scale, rtol=0, atol=1e-8)
@@ -110,15 +138,14 @@ def test_gradient_is_the_same_however_the_batch_is_cut(x64, name):
 @pytest.mark.slow
 def test_to_the_rounding_of_single_precision():
     """In 3 parts, which do not divide the batch."""
-    check_cuts("gddim", (None, 6), 2e-5)
+    check_cuts("gddim", (None, PARTS), 2e-5)
 
 
 def check_cuts(name, microbatches, limit):
     found = []
     for microbatch in microbatches:
-        loss, start = losses(name, microbatch)
-        value, slope = jax.jit(jax.value_and_grad(loss))(jnp.asarray(start), Polynomial())
-        found.append(np.append(slope / np.max(np.abs(slope)), value))
+        value, slopes = gradient(name, Polynomial(), microbatch)
+        found.append(np.append(slopes / np.max(np.abs(slopes)), value))
     for other in found[1:]:
         np.testing.assert_allclose(other, found[0], rtol=limit, atol=limit)
 
