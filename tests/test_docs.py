@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import samplerzoo as sz
-from cli_tools import ENVIRONMENT, SMALL
+from cli_tools import SMALL, run
 from samplerzoo.assets import digits_model
 from samplerzoo.core.engine import draw
 
@@ -106,10 +106,8 @@ def run_command(line: list[str]) -> None:
         targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
         assert {word for word in words if "=" not in word} <= set(targets), line
     elif program == "samplerzoo":
-        command = [sys.executable, "-m", "samplerzoo", *words, *SHORT.get(words[0], ())]
-        environment = ENVIRONMENT | {"PYTHONPATH": INSTALLED}
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-        assert done.returncode == 0, f"{line}: {done.stderr}"
+        done = run(*words, *SHORT.get(words[0], ()), cwd=Path.cwd(), path=Path(INSTALLED))
+        assert done.code == 0, f"{line}: {done.err}"
     elif program == "pip" and words[-1].startswith("./plugins/"):
         options = ("--quiet", "--no-deps", "--no-build-isolation", "--target", INSTALLED)
         command = [sys.executable, "-m", "pip", "install", *options, ROOT / words[-1]]
