@@ -1,8 +1,8 @@
 """The best solver and grid that nobody searched: what a search starts from, and must beat."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -24,14 +24,14 @@ from .types import Grid, Key, Steps
 # The field's solvers, of the ODE and of its SDE, and the grids on which each is tried.
 SOLVERS: dict[str, Callable[..., AbstractFamily]] = {
     "ddim": DDIM,
-    "dpmpp-2m": partial(dpmpp_multistep, order=2),
-    "dpmpp-3m": partial(dpmpp_multistep, order=3),
-    "unipc-2": partial(unipc, order=2),
-    "unipc-3": partial(unipc, order=3),
-    "deis-2": partial(deis, degree=2),
+    "dpmpp-2m": functools.partial(dpmpp_multistep, order=2),
+    "dpmpp-3m": functools.partial(dpmpp_multistep, order=3),
+    "unipc-2": functools.partial(unipc, order=2),
+    "unipc-3": functools.partial(unipc, order=3),
+    "deis-2": functools.partial(deis, degree=2),
     "ipndm": ipndm,
     "heun": heun,
-    "sde-dpmpp-2m": partial(dpmpp_multistep, order=2, eta=1.0),
+    "sde-dpmpp-2m": functools.partial(dpmpp_multistep, order=2, eta=1.0),
 }
 TRIED_GRIDS = ("linear", "quadratic", "logsnr", "karras")
 
@@ -79,7 +79,7 @@ def unsearched_tables(
         solver's alone.
     """
     families = {name: make(steps, "linear") for name, make in solvers.items()}
-    found = jax.device_get(_tables(families, schedule, tuple(grids), own))
+    found = jax.device_get(_compiled_tables()(families, schedule, tuple(grids), own))
 
     def table(stacked: StepTable, n: int) -> StepTable:
         return jax.tree.map(lambda column: jnp.asarray(column[n]), stacked)
@@ -92,7 +92,6 @@ def unsearched_tables(
     }
 
 
-@jit_once
 def _tables(
     families: dict[str, Any], schedule: AbstractSchedule, grids: tuple[str, ...], own: Times | None
 ) -> dict[str, StepTable]:
@@ -110,6 +109,12 @@ def _tables(
     }
     depth = max((table.clean.shape[-1] for table in found.values()), default=1)
     return {name: jax.vmap(lambda one: one.to_depth(depth))(t) for name, t in found.items()}
+
+
+@functools.cache
+def _compiled_tables() -> Callable:
+    """Compile `_tables` when it is first used: the options depend on the backend."""
+    return jit_once(_tables)
 
 
 def _on(family: Any, schedule: AbstractSchedule, placed: Sequence[tuple[Steps, Grid]]) -> StepTable:

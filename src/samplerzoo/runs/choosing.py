@@ -32,7 +32,7 @@ from .parts import load_family, split_sampler, takes_start
 from .spec import Config
 from .times import times_on
 
-SAMPLES = 512  # that each sampler is tried with, at most
+SAMPLES = 512  # that each sampler is tried with, whatever the batch of a search
 
 
 class Choices(NamedTuple):
@@ -68,7 +68,7 @@ def choose_for(
     rivals = unsearched_tables(config.steps, model.schedule)
     starts = _starts(config, family, model, rivals)
     tables = rivals | starts
-    choice = choose_among(tables, model, measure, min(SAMPLES, config.batch), progress)
+    choice = choose_among(tables, model, measure, progress)
     best = best_of({name: choice.scores[name] for name in rivals})
     start = best_of({name: choice.scores[name] for name in starts}) if starts else ""
     if progress:
@@ -81,12 +81,11 @@ def choose_among(
     tables: Mapping[str, StepTable],
     model: DiffusionModel,
     measure: KID,
-    n: int,
     progress: bool,
 ) -> Choice:
     """Choose the best of some samplers by samples that are neither searched nor scored with."""
     mesh = all_devices()
-    score = distance_of(model, measure, choice_key(), n, mesh=mesh, apply=apply)
+    score = distance_of(model, measure, choice_key(), SAMPLES, mesh=mesh, apply=apply)
     with progress_bar(len(tables), "unsearched samplers", progress) as bar:
 
         def told(table: StepTable) -> float:

@@ -15,7 +15,7 @@ from ..files import digest
 from ..metrics import FeatureSet, Metric
 from ..wording import phrase
 from .bars import progress_bar
-from .choosing import SAMPLES, choose_among, linear_kid
+from .choosing import choose_among, linear_kid
 from .errors import RunError
 from .evaluation import Evaluation, check_folder, open_evaluation
 from .interruptions import stop_if_asked
@@ -166,7 +166,7 @@ def evaluate(
     setup = _load(chosen, held_out, held_out_split, progress)
     tables = _tables(given, Families(budgets, grids), setup.model)
     if baselines:
-        tables |= _baselines(tables, setup, n, progress)
+        tables |= _baselines(tables, setup, progress)
     columns, likelihood = _without_likelihood(metrics)
     compared = _load_metrics(columns, setup, n, progress)
     setup.about["depends_on"]["n"] = n
@@ -386,7 +386,7 @@ def _keyed(samplers: Sequence[Sampler], model: DiffusionModel) -> dict[tuple[str
 
 
 def _baselines(
-    tables: Mapping[tuple[str, int], Sampler], setup: _Setup, n: int, progress: bool
+    tables: Mapping[tuple[str, int], Sampler], setup: _Setup, progress: bool
 ) -> dict[tuple[str, int], Sampler]:
     """DDPM, DDIM and the best unsearched sampler at each number of steps of some samplers."""
     model, budgets = setup.model, sorted({sampler.table.nfe for sampler in tables.values()})
@@ -396,7 +396,7 @@ def _baselines(
     measure = linear_kid(phi, setup.references[space])
     for steps in budgets:
         rivals = unsearched_tables(steps, model.schedule)
-        best = choose_among(rivals, model, measure, min(SAMPLES, n), progress).name
+        best = choose_among(rivals, model, measure, progress).name
         found += sampler_tables(best, best, both._replace(steps=[steps]), model)
     return _keyed(found, model)
 

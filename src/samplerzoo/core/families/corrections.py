@@ -214,23 +214,47 @@ def correct(
         The weight of row j's answer in state m, at [m - 1, j].
     """
     place, steps = coordinate(states), len(states.time) - 1
-    matrix = jnp.zeros((steps, steps), place.dtype)
     alike: dict[tuple[Moment, ...], list[int]] = {}
     for state, stage in enumerate(stages, 1):
         if stage.nodes:
             alike.setdefault(stage.moments, []).append(state)
+    weights = [jnp.zeros(1, place.dtype)]  # all of them in a row, first that of all other answers
+    where, count = np.zeros((steps, steps), int), 1
     for moments, group in alike.items():
         target = np.array(group)
         base = np.array([stages[state - 1].base for state in group])
         nodes = np.array([stages[state - 1].nodes for state in group])
         span = _span(states, answer, base, target, eta)
-        r = (place[nodes] - place[base][:, None]) / (place[target] - place[base])[:, None]
-        powers = jnp.stack([r**k for k in range(1, len(moments) + 1)], axis=1)
-        wanted = jnp.stack([moment(span, k) for k, moment in enumerate(moments, 1)], axis=1)
-        weights = jnp.linalg.solve(powers, wanted[..., None])[..., 0]
-        matrix = matrix.at[target[:, None] - 1, nodes].add(weights)
-        matrix = matrix.at[target - 1, base].add(-jnp.sum(weights, axis=1))
-    return matrix
+        length = place[target] - place[base]
+        r = [(place[nodes[:, j]] - place[base]) / length for j in range(len(moments))]
+        wanted = [moment(span, k) for k, moment in enumerate(moments, 1)]
+        found = _with_moments(r, wanted)
+        found = jnp.stack([*found, -sum(found)], axis=1)
+        rows = np.concatenate([nodes, base[:, None]], axis=1)
+        where[target[:, None] - 1, rows] = count + np.arange(rows.size).reshape(rows.shape)
+        weights.append(found.ravel())
+        count += rows.size
+    return jnp.concatenate(weights)[where]
+
+
+def _with_moments(r: Sequence[Array], wanted: Sequence[Array]) -> list[Array]:
+    """Solve `sum_j g_j r_j^k = M_k`, k = 1..n, for different `r_j` that are not 0.
+
+    A library's solver of such a small system takes far longer to compile than this.
+
+    Source:
+        Golub and Van Loan, Matrix Computations, algorithm 4.6.2 (Bjorck and Pereyra).
+    """
+    found, n = list(wanted), len(wanted)
+    for k in range(n - 1):
+        for i in range(n - 1, k, -1):
+            found[i] = found[i] - r[k] * found[i - 1]
+    for k in range(n - 2, -1, -1):
+        for i in range(k + 1, n):
+            found[i] = found[i] / (r[i] - r[i - k - 1])
+        for i in range(k, n - 1):
+            found[i] = found[i] - found[i + 1]
+    return [weight / node for weight, node in zip(found, r, strict=True)]
 
 
 def _span(
@@ -283,8 +307,9 @@ def lay_out(
     rows, columns = np.arange(steps)[:, None], np.arange(min(depth, steps))[None, :]
     reached = np.minimum(rows + columns, steps - 1)  # the state that a column is of, less one
     correction = jnp.where(rows + columns < steps, matrix[reached, rows], 0)
-    place = base, np.arange(steps) - base
-    clean, noise = (jnp.zeros_like(correction).at[place].set(weight) for weight in (clean, noise))
+    made = base[reached] == rows  # from which state each state is made
+    made &= rows + columns < steps
+    clean, noise = (jnp.where(made, weight[reached], 0) for weight in (clean, noise))
     if answer == "x0":
         clean = clean + correction
     else:

@@ -105,7 +105,8 @@ class ExponentialIntegrator(AbstractFamily):
             return matrix
         change = correct(correctors, states, answer, coordinate) - matrix
         scale = states.sigma if answer == "x0" else states.alpha
-        return matrix.at[1:].add((scale[2:] / scale[1:-1])[:, None] * change[:-1])
+        carried = (scale[2:] / scale[1:-1])[:, None] * change[:-1]
+        return jnp.concatenate([matrix[:1], matrix[1:] + carried])
 
 
 def _depth(plan: Plan) -> int:
