@@ -117,6 +117,8 @@ def test_a_checkpoint_is_loaded_as_it_was(state, tmp_path):
 EDITS = {
     "seed": 1,
     "learning_rate": 0.1,
+    "patience": 5,
+    "warm": 2,
     "batch": 64,
     "iterations": 31,
     "family": "gddim",

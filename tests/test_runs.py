@@ -157,7 +157,7 @@ def test_all_have_the_same_defaults():
     given = inspect.signature(sz.search).parameters
     options = command.make_context("search", []).params
     known = {field.name for field in dataclasses.fields(Config)}
-    chosen = {"start", "unsearched", "tried"}
+    chosen = {"start", "warm", "warm_tried", "unsearched", "tried"}
     recorded = {"allow_code", "directory", "hashes", "versions", *chosen}
     assert known - recorded == set(given) & known == set(options) & known
     for name in known - recorded - {"steps", "family_options", "kernel_options"}:

@@ -105,3 +105,4 @@ from .runs.scores import baselines as baselines, score as score
 from .runs.searching import resume as resume, search as search
 from .runs.spec import Config as Config
 from .runs.store import load_sampler as load_sampler, save_sampler as save_sampler
+from .runs.sweeping import Sweep as Sweep

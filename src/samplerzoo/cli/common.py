@@ -178,6 +178,18 @@ def numbers(_context: click.Context, parameter: click.Parameter, value: str) -> 
     return found
 
 
+def counts(context: click.Context, parameter: click.Parameter, value: str | int) -> int | list[int]:
+    """Read a whole number, or a list of such given as `4,5,6`."""
+    if "," in str(value):
+        return numbers(context, parameter, str(value))
+    try:
+        return int(value)
+    except ValueError:
+        raise UsageError(
+            f"--{parameter.name} is {value!r}; it must be a whole number, or several such as 4,5,6."
+        ) from None
+
+
 def microbatch(
     _context: click.Context, _parameter: click.Parameter, value: str
 ) -> int | str | None:

@@ -26,15 +26,15 @@ from .common import (
 @quiet_option
 @debug_option
 def resume(run: str, microbatch, coordinator, processes, process_id, as_json: bool, quiet: bool):
-    """Continue an interrupted search in the folder RUN.
+    """Continue an interrupted search, or a sweep of such, in the folder RUN.
 
     It ends as if it had never been interrupted: to the last bit on the same devices, to rounding
     on others. Of a finished run the result is printed again.
     """
     from ..runs.processes import joined
     from ..runs.searching import resume as call
-    from .texts import run_text
+    from .texts import search_text
 
     with joined(coordinator, processes, process_id) as crew:
         found = call(run, microbatch=microbatch, progress=not quiet, crew=crew)
-    return run_text(found, as_json) if crew.first else None
+    return search_text(found, as_json) if crew.first else None

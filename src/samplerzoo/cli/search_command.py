@@ -9,6 +9,7 @@ from .common import (
     CONDITIONS,
     LABELS,
     command,
+    counts,
     debug_option,
     json_option,
     microbatch,
@@ -35,7 +36,15 @@ def option(name: str, text: str, **more):
     help="An option of the family, such as eta=0.5, or start=dpmpp-3m-karras: the sampler to "
     "start from, by default the best unsearched one; or help; repeatable.",
 )
-@option("--steps", "Network evaluations a sample, K.")
+@option(
+    "--steps",
+    "Network evaluations a sample, K; or several, as in 4,5,6,8,10: a sweep, whose runs are "
+    "folders in --out. Each starts from the result of the one before it or from its own start, "
+    "whichever is better.",
+    type=str,
+    metavar="K|K,K,...",
+    callback=counts,
+)
 @option(
     "--times",
     "Grid of the times: linear, quadratic, logsnr, karras, karras-RHO, falling numbers "
@@ -104,14 +113,20 @@ def option(name: str, text: str, **more):
 )
 @option("--dtype", "Of the network's arithmetic; all else is float32.", type=click.Choice(DTYPES))
 @option("--iterations", "Steps of the optimiser.")
-@option("--learning-rate", "Adam's highest rate.")
+@option("--learning-rate", "Adam's highest rate, which falls to 0 at the last of the steps.")
+@option(
+    "--patience",
+    "End a search early, when its smoothed objective has had no new best for so many steps, "
+    "whatever the learning rate is by then; 0: never.",
+    metavar="STEPS",
+)
 @option("--n", "Samples scored at the end.")
 @option("--seed", "Of the search and of the report.")
 @option("--checkpoint-every", "Longest time between two checkpoints.", metavar="SECONDS")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Folder of the run.  [default: a new one under runs/]",
+    help="Folder of the run or of the sweep.  [default: a new one under runs/]",
 )
 @click.option(
     "--resume",
@@ -133,11 +148,11 @@ def search(out: Path | None, coordinator, processes, process_id, as_json, quiet,
         return told
     from ..runs.processes import joined
     from ..runs.searching import search as call
-    from .texts import run_text
+    from .texts import search_text
 
     with joined(coordinator, processes, process_id) as crew:
-        run = call(**given, out=out or "auto", progress=not quiet, crew=crew)
-    return run_text(run, as_json) if crew.first else None
+        found = call(**given, out=out or "auto", progress=not quiet, crew=crew)
+    return search_text(found, as_json) if crew.first else None
 
 
 def _help(given: dict) -> str | None:

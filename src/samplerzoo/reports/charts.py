@@ -49,6 +49,20 @@ def score_chart(facts: Facts, scores: Comparison, space: str, name: str) -> Mark
             found.setdefault(sampler, {})[nfe] = score
     if not found:
         return None
+    return lines_chart(found, facts.looks, f"{scores.metric.upper()} in {space}", name)
+
+
+def lines_chart(
+    found: Mapping[str, Mapping[int, Interval]], looks: Mapping[str, Look], what: str, name: str
+) -> Markup:
+    """Draw scores against NFE: a line for each sampler.
+
+    Args:
+        found: The scores by sampler and NFE; there are some.
+        looks: How each sampler looks.
+        what: What the scores are.
+        name: What tells the chart from the others of its page.
+    """
     steps = sorted({nfe for own in found.values() for nfe in own})
     longest = max(len(sampler) for sampler, own in found.items() if max(own) == steps[-1])
     margin = round(16 + _LETTER * min(longest, _CHARACTERS))
@@ -62,7 +76,7 @@ def score_chart(facts: Facts, scores: Comparison, space: str, name: str) -> Mark
         aside = 0.05 * (n - (len(found) - 1) / 2) / max(1, len(found) / 6)
         places = [steps.index(nfe) + aside for nfe in sorted(own)]
         points = [own[nfe] for nfe in sorted(own)]
-        look = facts.looks[sampler]
+        look = looks[sampler]
         chart.axes.plot(places, [p.value for p in points], zorder=3, **_line(look))
         for nfe, place, score in zip(sorted(own), places, points, strict=True):
             if score.half:
@@ -72,13 +86,12 @@ def score_chart(facts: Facts, scores: Comparison, space: str, name: str) -> Mark
             words = f"{sampler}, NFE {nfe}: {score.text(decimals([score.value]))}"
             chart.name(mark, words)
         ends.append((sampler, steps.index(max(own)), chart.pixels(places[-1], points[-1].value)))
-    _label_ends(chart, ends, facts.looks)
+    _label_ends(chart, ends, looks)
     best = "; ".join(
         f"{sampler} {', '.join(f'{score.text(2)} at {nfe}' for nfe, score in sorted(own.items()))}"
         for sampler, own in found.items()
     )
-    alt = f"{scores.metric.upper()} in {space} against network evaluations: {best}."
-    return chart.markup(alt, name)
+    return chart.markup(f"{what} against network evaluations: {best}.", name)
 
 
 def _score_axis(axes: Axes, scores: Sequence[Interval]) -> None:

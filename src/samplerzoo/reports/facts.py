@@ -96,6 +96,7 @@ class Facts:
         left_out: How many scores of other n there were.
         evaluations: Where scores came from beside the searches.
         versions: Those of the packages that made the report.
+        swept: Whether a sweep is among what it is made of.
     """
 
     model: str
@@ -113,6 +114,7 @@ class Facts:
     left_out: int = 0
     evaluations: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    swept: bool = False
 
     @property
     def searched(self) -> dict[str, frozenset[str]]:

@@ -12,7 +12,7 @@ from .facts import Facts, Search
 from .verdict import listed
 
 # What a search chooses or records by itself.
-_CHOSEN = {"start", "unsearched", "tried"}
+_CHOSEN = {"start", "warm", "warm_tried", "unsearched", "tried"}
 _RECORDED = {
     "allow_code",
     "microbatch",
@@ -91,7 +91,13 @@ def _commands(search: Search) -> list[str]:
         return [shlex.join(["samplerzoo", "pull", search.name.removeprefix("hf:"), "--out", "RUN"])]
     if any(str(value).startswith("object:") for value in vars(search.config).values()):
         return [f"# {search.name} was searched in Python, with objects that no name leads to"]
-    return [command_of_search(search.config, search.name if search.kept else "RUN")]
+    command = command_of_search(search.config, search.name if search.kept else "RUN")
+    if not search.config.warm:
+        return [command]
+    warm = (
+        f"# in a sweep, from the result at {search.config.warm} steps; alone, from its own start:"
+    )
+    return [warm, command]
 
 
 def _versions(facts: Facts) -> list[tuple[str, str]]:

@@ -38,6 +38,8 @@ _APART = {
     "directory",
     "checkpoint_every",
     "start",
+    "warm",
+    "warm_tried",
     "unsearched",
     "tried",
     "allow_code",

@@ -15,7 +15,8 @@ from ..runs.evaluation import is_evaluation, load_evaluation
 from ..runs.rows import Scores
 from ..runs.run import Run, load_run
 from ..runs.samplers import listed
-from ..runs.store import run_folder
+from ..runs.store import is_sweep, run_folder
+from ..runs.sweeping import Sweep, sweep_folders
 from ..wording import phrase
 from .comparison import Comparison
 from .facts import Facts
@@ -24,7 +25,7 @@ from .standing import Scored, Standing, Standings, standings
 from .templating import page
 from .verdict import judge
 
-Given: TypeAlias = str | Path | Run | Scores
+Given: TypeAlias = str | Path | Run | Sweep | Scores
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,11 @@ def report(
     as the command `samplerzoo report`.
 
     Args:
-        runs: One or several of: a run, its folder, `hf:owner/name`; and, among them, the scores
-            that `evaluate` returned or the folder that keeps them, which are added.
-        out: A file for the page; `"auto"` chooses report.html in the run's folder, or in the
-            current one where there are several. None writes none.
+        runs: One or several of: a run, its folder, `hf:owner/name`; a sweep or its folder, which
+            stands for its runs; and, among them, the scores that `evaluate` returned or the folder
+            that keeps them, which are added.
+        out: A file for the page; `"auto"` chooses report.html in the folder of the run or of the
+            sweep, or in the current one where there are several. None writes none.
         progress: Whether a bar is shown on stderr.
 
     Returns:
@@ -121,19 +123,31 @@ def report(
         ConnectionError: Something cannot be fetched from the Hub.
         RunError: The page cannot be written.
     """
-    given = listed(runs)
+    typed = listed(runs)
+    sweeps = {number: found for number, one in enumerate(typed) if (found := _runs_of(one))}
+    given = [run for n, one in enumerate(typed) for run in sweeps.get(n, [one])]
     searches, evaluations = _sorted(given)
     if not searches:
         raise ValueError("A report needs the folder of a run; evaluations only add scores to it.")
-    path = _target(_home(given, searches) / "report.html" if out == "auto" else out)
+    path = _target(_home(typed, searches) / "report.html" if out == "auto" else out)
     command = _command(searches, evaluations, path)
-    made = Report.of(gather(searches, evaluations, command, progress))
+    facts = gather(searches, evaluations, command, progress)
+    made = Report.of(replace(facts, swept=bool(sweeps)))
     if path is None:
         return made
     try:
         return made.save(path)
     except OSError as error:
         raise RunError(f"{path} cannot be written: {phrase(error)}.") from error
+
+
+def _runs_of(given: Given) -> list[Given]:
+    """The runs of a sweep or of its folder; nothing for anything else."""
+    if isinstance(given, Sweep):
+        return list(given.runs.values())
+    if isinstance(given, str | Path) and is_sweep(run_folder(given)):
+        return [str(folder) for folder in sweep_folders(run_folder(given))]
+    return []
 
 
 def _sorted(given: Sequence[Given]) -> tuple[dict[str, Run], dict[str, Scores]]:
@@ -159,7 +173,9 @@ def _opened(given: Any, name: str) -> Run | Scores:
 
 
 def _home(given: Sequence[Given], runs: Mapping[str, Run]) -> Path:
-    """The folder of the only run, if it is one of this user; else the current folder."""
+    """The folder of the only run or sweep, if it is one of this user; else the current folder."""
+    if len(given) == 1 and isinstance(given[0], str | Path) and is_sweep(run_folder(given[0])):
+        return run_folder(given[0])
     typed = {str(one).rstrip("/") for one in given if isinstance(one, str | Path)}
     (name, run), *others = runs.items()
     own = name in typed or run.config.allow_code

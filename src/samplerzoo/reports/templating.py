@@ -20,6 +20,7 @@ from .provenance_section import provenance
 from .samples_section import samples
 from .standing import Standings
 from .svg import draw_plainly
+from .sweep_section import sweep
 from .tables import score_table
 from .verdict import Verdict, listed
 
@@ -46,6 +47,7 @@ def page(facts: Facts, scores: Comparison, order: Standings, verdict: Verdict) -
             "sheet": Markup(SHEET),
             "verdict": verdict,
             "answer": answer(facts, order, scores),
+            "sweep": sweep(facts, scores),
             "samples": samples(facts, scores),
             "seeds": listed(sorted({row.seed for row in facts.rows})),
             "score_charts": {

@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from ..core.devices import all_devices
 from ..core.drawing import make_table
-from ..core.families import Times
+from ..core.families import AbstractFamily, Times
 from ..core.kernels import Linear
 from ..core.model import DiffusionModel
 from ..core.objectives import KID
@@ -33,6 +33,20 @@ from .spec import Config
 from .times import times_on
 
 SAMPLES = 512  # that each sampler is tried with, whatever the batch of a search
+
+
+class Neighbour(NamedTuple):
+    """The result of the search before, in a sweep.
+
+    Attributes:
+        steps: Its number of steps.
+        start: The sampler that it started from, empty where that was said.
+        family: What was found.
+    """
+
+    steps: int
+    start: str
+    family: AbstractFamily
 
 
 class Choices(NamedTuple):
@@ -82,11 +96,12 @@ def choose_among(
     model: DiffusionModel,
     measure: KID,
     progress: bool,
+    label: str = "unsearched samplers",
 ) -> Choice:
     """Choose the best of some samplers by samples that are neither searched nor scored with."""
     mesh = all_devices()
     score = distance_of(model, measure, choice_key(), SAMPLES, mesh=mesh, apply=apply)
-    with progress_bar(len(tables), "unsearched samplers", progress) as bar:
+    with progress_bar(len(tables), label, progress) as bar:
 
         def told(table: StepTable) -> float:
             found = score(table)
@@ -98,6 +113,42 @@ def choose_among(
             return choose(tables, told)
         except ValueError as error:
             raise RunError(sentence(error)) from error
+
+
+def choose_warm(
+    own: AbstractFamily,
+    carried: AbstractFamily,
+    name: str,
+    model: DiffusionModel,
+    measure: KID,
+    progress: bool,
+) -> dict[str, float]:
+    """Compare the start of a search with its neighbour's result, carried over.
+
+    Args:
+        own: The family at its own start.
+        carried: The family with what was found at another number of steps.
+        name: What the neighbour is called.
+        model: The model.
+        measure: The distance by which they are compared, in the search's features.
+        progress: Whether a bar and what was chosen are shown on stderr.
+
+    Returns:
+        The scores of both: of `start`, then of the neighbour by its name.
+
+    Raises:
+        RunError: Neither has a finite score.
+    """
+    families = {"start": own, name: carried}
+    tables = {name: make_table(family, model.schedule) for name, family in families.items()}
+    scores = choose_among(tables, model, measure, progress, "starts").scores
+    if progress:
+        taken = name if scores[name] < scores["start"] else "its own start"
+        note(
+            f"warm start: the result of {name} scores {scores[name]:.4g} here, and the search's "
+            f"own start {scores['start']:.4g}; it starts from {taken}"
+        )
+    return scores
 
 
 def linear_kid(phi: Callable[[Array], Array], reference: FeatureSet) -> KID:

@@ -1,6 +1,7 @@
 """Pictures of a run as PNG: samples side by side, and the search's curve."""
 
 import io
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from warnings import catch_warnings, filterwarnings
@@ -12,6 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+
+from .curves import Curves
 
 SHORT = 20  # steps of a search up to which each is a point of its curve
 
@@ -133,6 +136,37 @@ def draw_curve(kids: Sequence[float], title: str = "") -> bytes:
         return _png(figure, title)
 
 
+def draw_scores(lines: Curves, title: str = "", kind: str = "png") -> bytes:
+    """Draw FD against NFE: a line for each sampler, with intervals where there are any.
+
+    Args:
+        lines: The scores, see `curves_of`.
+        title: What was searched.
+        kind: `png` or `svg`.
+
+    Returns:
+        A file of that kind, the same for the same scores.
+    """
+    with _plain_text():
+        figure = Figure(figsize=(7, 4), layout="constrained")
+        axis = figure.subplots()
+        axis.set_title(title, loc="left", fontsize=9)
+        counts = sorted({nfe for line in lines.values() for nfe in line})
+        for (name, line), mark in zip(lines.items(), itertools.cycle("os^Dv")):
+            scores = [point.score for point in line.values()]
+            places = [counts.index(nfe) for nfe in line]
+            halves = [score.half or 0.0 for score in scores]
+            values = [score.value for score in scores]
+            axis.errorbar(places, values, halves, label=name, marker=mark, capsize=3)
+        axis.set_xticks(range(len(counts)), [str(nfe) for nfe in counts])
+        if all(point.score.low > 0 for line in lines.values() for point in line.values()):
+            axis.set_yscale("log")
+        axis.set_xlabel("network evaluations a sample")
+        axis.set_ylabel("FD")
+        axis.legend()
+        return _png(figure, title) if kind == "png" else _svg(figure, title)
+
+
 def _bend(kids: Sequence[float], window: int) -> float:
     """Where the axis of KID bends: beyond the noise of a search's last steps."""
     last = np.asarray(kids, np.float64)[-window * 4 :]
@@ -151,4 +185,11 @@ def _plain_text() -> Iterator[None]:
 def _png(figure: Figure, title: str) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, metadata={"Title": title} if title else None)
+    return buffer.getvalue()
+
+
+def _svg(figure: Figure, title: str) -> bytes:
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "samplerzoo"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Title": title})
     return buffer.getvalue()

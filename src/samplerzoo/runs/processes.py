@@ -29,6 +29,13 @@ class Crew:
     def __init__(self, scratch: Path | None = None, watch: Watch | None = None):
         self.scratch, self.first, self._watch = scratch, scratch is None, watch
 
+    def within(self, name: str) -> "Crew":
+        """The same processes at work on a run in the folder of a sweep."""
+        if self.scratch is None:
+            return Crew(watch=self._watch)
+        (self.scratch / name).mkdir(exist_ok=True)
+        return Crew(self.scratch / name, self._watch)
+
     def tell(self, folder: Path) -> None:
         """Say which run can be resumed later, for the message that another process was lost."""
         if self._watch:

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from ..core.devices import all_devices
 from ..core.drawing import make_table, search_key
 from ..core.families import AbstractFamily
+from ..core.history import has_stalled
 from ..core.kernels import AbstractKernel
 from ..core.memory import TooLargeError, free_memory, largest
 from ..core.model import DiffusionModel
@@ -36,8 +37,8 @@ from ..features import Extractor
 from ..files import digest, write
 from ..wording import phrase, printable, sentence, shown
 from .bars import note, progress_bar
-from .choosing import named_table
-from .errors import RunError
+from .choosing import Neighbour, named_table
+from .errors import InterruptedRunError, RunError
 from .interruptions import stop_if_asked
 from .names import label_of
 from .parts import GivenData
@@ -52,6 +53,7 @@ from .setup import (
     changed_versions,
     check_hashes,
     configure,
+    configure_sweep,
     differences,
     load_setup,
 )
@@ -59,12 +61,18 @@ from .spec import Config
 from .store import (
     OBJECTIVE,
     SAMPLER,
+    SWEEP,
+    WARM,
     append_log,
+    begin_run,
     cut_log,
+    is_sweep,
     load_checkpoint,
     load_computed,
     load_config,
     load_result,
+    load_sweep,
+    load_warm,
     locked,
     log_line,
     new_folder,
@@ -72,11 +80,13 @@ from .store import (
     remove_leftovers,
     resuming,
     run_folder,
+    run_name,
     save_checkpoint,
-    save_computed,
     save_config,
     save_result,
+    save_sweep,
 )
+from .sweeping import Sweep
 from .times import GivenTimes
 
 OnStep: TypeAlias = Callable[[int, float, SearchState], Any]
@@ -86,7 +96,7 @@ def search(
     family: str | type[AbstractFamily] | AbstractFamily = "rddim",
     *,
     family_options: Mapping[str, Any] | None = None,
-    steps: int | None = None,
+    steps: int | Sequence[int] | None = None,
     times: GivenTimes = "searched",
     model: str | Path | DiffusionModel | Callable[[], DiffusionModel] = "digits",
     label: int | None = None,
@@ -106,6 +116,7 @@ def search(
     dtype: str = "float32",
     iterations: int = 300,
     learning_rate: float = 0.03,
+    patience: int = 0,
     n: int = 10_000,
     seed: int = 0,
     checkpoint_every: float = 5.0,
@@ -114,7 +125,7 @@ def search(
     progress: bool = True,
     callback: OnStep | None = None,
     crew: Crew | None = None,
-) -> Run:
+) -> Run | Sweep:
     """Search a sampler's free parameters by gradient descent on KID, and score what was found.
 
     A search begins with the best unsearched solver and grid, which a short evaluation finds, unless
@@ -124,11 +135,17 @@ def search(
     are scored in the searched features and in others. The same options, defaults and results as
     the command `samplerzoo search`.
 
+    Several numbers of steps are searched one after the other, from the least to the greatest, each
+    a run of its own. Each but the first starts from the result of the one before, carried over to
+    its number of steps, where that scores better in the searched features than its own start does,
+    on samples that are neither searched nor scored with.
+
     Args:
         family: A sampler family's registered name, `python:module:attribute`, its class, or a
             member, which is searched from where it stands.
         family_options: Options of the family, such as `{"eta": 0.5}`.
-        steps: Network evaluations a sample, K. [default: 10, or those of a member that is given]
+        steps: Network evaluations a sample, K, or several such numbers. [default: 10, or those of a
+            member that is given]
         times: The grid of the times: `"linear"`, `"quadratic"`, `"logsnr"`, `"karras"` or
             `"karras-RHO"`, falling numbers, or a file of such, see `samplerzoo.runs.times`; with
             `"-searched"` behind it, searched from there; with `"-decoupled"`, those told to the
@@ -161,12 +178,15 @@ def search(
             the whole batch's. `"auto"` is what its free memory holds.
         dtype: Of the network's arithmetic, `"float32"` or `"bfloat16"`; all else is float32.
         iterations: Steps of the optimiser.
-        learning_rate: Adam's highest rate.
+        learning_rate: Adam's highest rate, which falls to 0 at the last of the steps.
+        patience: End a search when its objective, smoothed over steps, has had no new best for so
+            many steps, whatever its learning rate is by then; 0 never ends one early.
         n: Samples scored at the end.
         seed: Of the search and of the report.
         checkpoint_every: Longest time between two checkpoints, in seconds.
-        out: A new folder of the run; `"auto"` makes a numbered one under runs/, as the command
-            does. None keeps everything in memory.
+        out: A new folder of the run, or of the sweep with one folder a run in it, such as `k5`;
+            `"auto"` makes a numbered one under runs/, as the command does. None keeps everything in
+            memory.
         resume: Whether `out` may hold this search already, which is then continued, or returned
             where it is finished: one call for a job that may be started again.
         progress: Whether bars are shown on stderr.
@@ -175,7 +195,8 @@ def search(
         crew: Several processes that search together, see `samplerzoo.runs.processes.joined`.
 
     Returns:
-        The run: table, family, scores, log and pictures.
+        The run: table, family, scores, log and pictures; or, for several numbers of steps, the
+        sweep: the runs, and a table and a picture of them all.
 
     Raises:
         ValueError: An option is not allowed, a part cannot be loaded or does not fit the others,
@@ -187,62 +208,48 @@ def search(
     Source:
         Watson, Chan, Ho and Norouzi, ICLR 2022 (arXiv 2202.05830).
     """
+    given = {
+        "family": family,
+        "family_options": dict(family_options or {}),
+        "times": times,
+        "model": model,
+        "label": label,
+        "guidance": guidance,
+        "labels": labels,
+        "conditions": conditions,
+        "data": data,
+        "split": split,
+        "crop": crop,
+        "features": features,
+        "report_features": report_features,
+        "objective": objective,
+        "kernel": kernel,
+        "kernel_options": dict(kernel_options or {}),
+        "batch": batch,
+        "microbatch": microbatch,
+        "dtype": dtype,
+        "iterations": iterations,
+        "learning_rate": learning_rate,
+        "patience": patience,
+        "n": n,
+        "seed": seed,
+        "checkpoint_every": checkpoint_every,
+    }
+    if resume and (out is None or out == "auto"):
+        raise ValueError("--resume needs --out, the folder of the search that it continues.")
     crew = crew or Crew()
-    shown = progress and crew.first
-    config, objects = configure(
-        {
-            "family": family,
-            "family_options": dict(family_options or {}),
-            "steps": steps,
-            "times": times,
-            "model": model,
-            "label": label,
-            "guidance": guidance,
-            "labels": labels,
-            "conditions": conditions,
-            "data": data,
-            "split": split,
-            "crop": crop,
-            "features": features,
-            "report_features": report_features,
-            "objective": objective,
-            "kernel": kernel,
-            "kernel_options": dict(kernel_options or {}),
-            "batch": batch,
-            "microbatch": microbatch,
-            "dtype": dtype,
-            "iterations": iterations,
-            "learning_rate": learning_rate,
-            "n": n,
-            "seed": seed,
-            "checkpoint_every": checkpoint_every,
-        }
-    )
-    if resume:
-        if out is None or out == "auto":
-            raise ValueError("--resume needs --out, the folder of the search that it continues.")
-        if _begun(Path(out), config, str(model), crew):
-            size = None if microbatch == "auto" else microbatch
-            return _resume(out, objects, size, progress, callback, crew)
-    if out not in (None, "auto") and crew.first:
-        refuse_taken(Path(out))
-    setup = load_setup(config, objects, shown)
-    config = dataclasses.replace(setup.config, hashes=setup.hashes)
-    if out is None:
-        return _Search(None, config, setup, objects, shown, callback).run()
-    fresh = out == "auto" and crew.first
-    folder = new_folder(f"{label_of(config.family)}-{config.steps}-") if fresh else Path(out)
-    folder = crew.scratch or folder
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
-        if crew.first:
-            refuse_taken(folder)  # by another process, meanwhile
-            save_computed(folder, setup.computed)
-            save_config(folder, config)
-        crew.share(folder, "config.toml")
-        check_hashes(load_config(folder), config.hashes)
-        crew.tell(folder)
-        return _Search(folder, config, setup, objects, shown, callback).run()
+    size = None if microbatch == "auto" else microbatch
+    if isinstance(steps, Sequence):
+        configs, objects = configure_sweep(given, steps)
+        work = _Work(objects, str(model), progress, callback, crew)
+        if resume and _sweep_begun(Path(str(out)), configs, work):
+            return work.sweep(Path(str(out)), configs, size)
+        return _new_sweep(out, configs, work)
+    config, objects = configure({**given, "steps": steps})
+    work = _Work(objects, str(model), progress, callback, crew)
+    if resume and work.has_begun(Path(str(out)), config):
+        return work.resume(Path(str(out)), size)
+    return work.begin(out, config)
 
 
 def resume(
@@ -259,14 +266,14 @@ def resume(
     progress: bool = True,
     callback: OnStep | None = None,
     crew: Crew | None = None,
-) -> Run:
-    """Continue an interrupted search from its folder.
+) -> Run | Sweep:
+    """Continue an interrupted search from its folder, or a sweep of such.
 
     It ends as if it had never been interrupted: to the last bit on the same devices, to rounding
     on others. A finished run is returned as it is.
 
     Args:
-        path: The run's folder, or a file in it.
+        path: The folder of a run or of a sweep, or a file in it.
         microbatch: Another micro-batch, for other devices. [default: as it began]
         family: The family, if it was an object when the search began.
         model: The model, if it was an object.
@@ -280,7 +287,7 @@ def resume(
         crew: Several processes that search together.
 
     Returns:
-        The finished run.
+        The finished run, or the sweep.
 
     Raises:
         ValueError: There is no run in the folder, it is damaged, or what it depends on has changed.
@@ -299,65 +306,192 @@ def resume(
         "kernel": kernel,
     }
     objects = {part: value for part, value in given.items() if value is not None}
-    return _resume(path, objects, microbatch, progress, callback, crew)
+    work = _Work(objects, None, progress, callback, crew)
+    folder = crew.scratch or run_folder(path)
+    crew.share(folder, SWEEP)
+    if not is_sweep(folder):
+        return work.resume(folder, microbatch)
+    configs = load_sweep(folder)
+    if microbatch is not None:
+        configs = {k: dataclasses.replace(c, microbatch=microbatch) for k, c in configs.items()}
+    return work.sweep(folder, configs, microbatch)
 
 
-def _begun(out: Path, config: Config, model: str, crew: Crew) -> bool:
-    """Whether a folder holds a search with this configuration.
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """How searches are begun and continued: what all runs of one call have in common.
+
+    `model` is the model's name as it was given, None where configurations are not compared.
+    """
+
+    objects: Mapping[str, Any]
+    model: str | None
+    progress: bool
+    callback: OnStep | None
+    crew: Crew
+
+    @property
+    def shown(self) -> bool:
+        """Whether bars are shown by this process."""
+        return self.progress and self.crew.first
+
+    def has_begun(self, out: Path, config: Config) -> bool:
+        """Tell whether a folder holds a search with this configuration.
+
+        Raises:
+            ValueError: It holds a search with another one.
+        """
+        folder = self.crew.scratch or out
+        self.crew.share(folder, "config.toml")
+        if not (folder / "config.toml").exists():
+            return False
+        if self.model is not None:
+            _check_same(out, config, load_config(folder), self.model)
+        return True
+
+    def begin(self, out: str | Path | None, config: Config, neighbour: Run | None = None) -> Run:
+        """Begin a search, in a new folder or in memory, and end it."""
+        if out not in (None, "auto") and self.crew.first:
+            refuse_taken(Path(out))
+        near = None
+        if neighbour is not None:
+            near = Neighbour(neighbour.config.steps, neighbour.config.start, neighbour.family)
+        setup = load_setup(config, self.objects, self.shown, neighbour=near)
+        if neighbour is not None:
+            check_hashes(neighbour.config, setup.hashes)
+        config = dataclasses.replace(setup.config, hashes=setup.hashes)
+        if out is None:
+            return self._search(None, config, setup)
+        fresh = out == "auto" and self.crew.first
+        folder = new_folder(f"{label_of(config.family)}-{config.steps}-") if fresh else Path(out)
+        folder = self.crew.scratch or folder
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder):
+            if self.crew.first:
+                refuse_taken(folder)  # by another process, meanwhile
+                begin_run(folder, config, setup.computed, setup.warm)
+            self.crew.share(folder, "config.toml")
+            check_hashes(load_config(folder), config.hashes)
+            self.crew.tell(folder)
+            return self._search(folder, config, setup)
+
+    def resume(self, path: Path, microbatch: int | str | None = None) -> Run:
+        """Continue the search in a folder, if it is not finished."""
+        folder = self.crew.scratch or path
+        names = ("config.toml", OBJECTIVE, WARM, "checkpoint.safetensors", SAMPLER, "result.json")
+        self.crew.share(folder, *names)
+        config, result = load_config(folder), load_result(folder)
+        if result is not None:
+            return Run(config, path=folder, objects=self.objects)
+        with locked(folder):
+            if microbatch is not None:
+                config = dataclasses.replace(config, microbatch=microbatch)
+            if changed := changed_versions(config.versions):
+                logging.getLogger("samplerzoo").warning(
+                    "Warning: the versions have changed, so numbers may differ: %s.",
+                    ", ".join(changed),
+                )
+            kept = load_computed(folder), load_warm(folder)
+            setup = load_setup(config, self.objects, self.shown, *kept)
+            check_hashes(config, setup.hashes)
+            config = setup.config
+            load_checkpoint(
+                folder, start(setup.family, setup.free, adam(config.iterations, 1.0)), config
+            )
+            self.crew.tell(folder)
+            return self._search(folder, config, setup)
+
+    def _search(self, folder: Path | None, config: Config, setup: Setup) -> Run:
+        return _Search(folder, config, setup, self.objects, self.shown, self.callback).run()
+
+    def sweep(
+        self,
+        folder: Path | None,
+        configs: Mapping[int, Config],
+        microbatch: int | str | None = None,
+    ) -> Sweep:
+        """Search at all numbers of steps, each from the result of the one before or its own start.
+
+        Raises:
+            InterruptedRunError: It was interrupted, and can be resumed.
+        """
+        place = None if folder is None else self.crew.scratch or folder
+        remedy = "" if folder is None else f"`{resuming(folder)}` continues the sweep"
+        runs: dict[int, Run] = {}
+        try:
+            with locked(place, remedy):
+                for steps, config in configs.items():
+                    name = run_name(steps)
+                    work = dataclasses.replace(self, crew=self.crew.within(name))
+                    before = runs[max(runs)] if runs else None
+                    if self.shown:
+                        note(f"sweep: {steps} steps, number {len(runs) + 1} of {len(configs)}")
+                    own = None if place is None else place / name
+                    if own is not None and work.has_begun(own, config):
+                        runs[steps] = work.resume(own, microbatch)
+                    else:
+                        runs[steps] = work.begin(own, config, before)
+                found = Sweep(runs, place)
+                if self.crew.first:
+                    found.keep()
+                return found
+        except InterruptedRunError as error:
+            if folder is None or error.folder == place:
+                raise
+            raise InterruptedRunError(folder, remedy) from None
+
+
+def _new_sweep(out: str | Path | None, configs: Mapping[int, Config], work: _Work) -> Sweep:
+    """Begin a sweep, in a new folder or in memory, and end it."""
+    if out is None:
+        return work.sweep(None, configs)
+    crew, (first, *_) = work.crew, configs.values()
+    if out != "auto" and crew.first:
+        refuse_taken(Path(out))
+    fresh = out == "auto" and crew.first
+    folder = new_folder(f"{label_of(first.family)}-sweep-") if fresh else Path(out)
+    place = crew.scratch or folder
+    place.mkdir(parents=True, exist_ok=True)
+    save_sweep(place, configs)
+    return work.sweep(folder, configs)
+
+
+def _sweep_begun(out: Path, configs: Mapping[int, Config], work: _Work) -> bool:
+    """Whether a folder holds this sweep.
 
     Raises:
-        ValueError: It holds a search with another one.
+        ValueError: It holds another one, or one run.
     """
-    folder = crew.scratch or out
-    crew.share(folder, "config.toml")
-    if not (folder / "config.toml").exists():
+    folder = work.crew.scratch or out
+    work.crew.share(folder, SWEEP)
+    if not is_sweep(folder):
         return False
-    then = load_config(folder)
+    then = load_sweep(folder)
+    if list(then) != list(configs):
+        asked, known = (", ".join(map(str, steps)) for steps in (configs, then))
+        raise ValueError(
+            f"--out {out} holds a sweep of {known} steps where {asked} are asked for; give another "
+            "--out, or the steps that it began with."
+        )
+    steps = min(configs)
+    _check_same(out, configs[steps], then[steps], str(work.model))
+    return True
+
+
+def _check_same(out: Path, config: Config, then: Config, model: str) -> None:
+    """Refuse to continue a search that began with another configuration."""
     if differs := differences(config, then, model):
         name, now, before = differs[0]
         raise ValueError(
             f"--out {out} holds a search whose {name} is {shown(before)} where {shown(now)} is "
             f"asked for{_more(differs)}; give another --out, or the options that it began with."
         )
-    return True
 
 
 def _more(differs: Sequence[tuple[str, Any, Any]]) -> str:
     """What else differs, beside the first."""
     others = [name for name, *_ in differs[1:]]
     return f" ({' and '.join(others)} differ{'s' * (len(others) == 1)} too)" if others else ""
-
-
-def _resume(
-    path: str | Path,
-    objects: Mapping[str, Any],
-    microbatch: int | str | None,
-    progress: bool,
-    callback: OnStep | None,
-    crew: Crew,
-) -> Run:
-    """Continue the search in a folder; its parts that were objects are given again."""
-    folder = crew.scratch or run_folder(path)
-    crew.share(folder, "config.toml", OBJECTIVE, "checkpoint.safetensors", "result.json")
-    config, result = load_config(folder), load_result(folder)
-    if result is not None:
-        return Run(config, path=folder, objects=objects)
-    with locked(folder):
-        if microbatch is not None:
-            config = dataclasses.replace(config, microbatch=microbatch)
-        if changed := changed_versions(config.versions):
-            logging.getLogger("samplerzoo").warning(
-                "Warning: the versions have changed, so numbers may differ: %s.", ", ".join(changed)
-            )
-        shown = progress and crew.first
-        setup = load_setup(config, objects, shown, load_computed(folder))
-        check_hashes(config, setup.hashes)
-        config = setup.config
-        load_checkpoint(
-            folder, start(setup.family, setup.free, adam(config.iterations, 1.0)), config
-        )
-        crew.tell(folder)
-        return _Search(folder, config, setup, objects, shown, callback).run()
 
 
 @dataclasses.dataclass
@@ -422,7 +556,7 @@ class _Search:
     def _descend(self, step: Step, state: SearchState) -> SearchState:
         """All steps, each shown and told to the callback; the last state."""
         iterations, label = self.config.iterations, f"search {label_of(self.config.family)}"
-        smooth = math.nan
+        patience, smooth = self.config.patience, math.nan
         with (
             closing(self._steps(step, state)) as steps,
             progress_bar(iterations, label, self.progress, done=int(state.step)) as bar,
@@ -435,7 +569,19 @@ class _Search:
                 if self.callback is not None:
                     self.callback(int(state.step), kid, state)
                 stop_if_asked()
+        if self._stopped and self.progress:
+            note(
+                f"stopped after step {int(state.step)} of {iterations}: for {patience} steps the "
+                "smoothed KID has had no new best"
+            )
         return state
+
+    @property
+    def _stopped(self) -> bool:
+        """Whether the search ends here, before its last step, as it does not improve."""
+        patience, seen = self.config.patience, kids(self.log)
+        early = 0 < len(seen) < self.config.iterations
+        return early and patience > 0 and has_stalled(seen, patience)
 
     def _steps(self, step: Step, state: SearchState) -> Generator[tuple[SearchState, float]]:
         """Each new state and its KID, once it is logged.
@@ -448,7 +594,8 @@ class _Search:
         with self._failing():
             try:
                 steps = descend(step, state, search_key(config.seed), config.iterations)
-                for new, kid in steps:
+                while not self._stopped and (found := next(steps, None)):
+                    new, kid = found
                     now = time.monotonic()
                     self._log(log_line(int(new.step), kid, now - before))
                     state, before = new, now  # after the log: no step is saved that is not logged
@@ -521,9 +668,11 @@ class _Search:
             "table": digest(searched.table),
             "start": config.start or config.family_options.get("start"),
             "unsearched": best,
-            "tried": {k: v if math.isfinite(v) else None for k, v in config.tried.items()},
+            "tried": {name: _finite(score) for name, score in config.tried.items()},
             "rows": [row.record for row in rows],
             "skipped_steps": skipped(searched.state),
+            "stopped_at": int(searched.state.step) if self._stopped else None,
+            "warm_start": _warm_start(config),
             "search_seconds": round(sum(line["seconds"] for line in self.log), 1),
             "cost": {
                 "devices": jax.device_count(),
@@ -581,3 +730,21 @@ class _Search:
             ) from error
         except ValueError as error:
             raise RunError(f"{type(error).__name__}: {sentence(error)}") from error
+
+
+def _finite(score: float) -> float | None:
+    """A number as JSON holds it."""
+    return score if math.isfinite(score) else None
+
+
+def _warm_start(config: Config) -> dict[str, Any] | None:
+    """What a result says of the neighbour in a sweep; None where there was none."""
+    scores = {name: _finite(score) for name, score in config.warm_tried.items()}
+    own = scores.pop("start", None)
+    return next(
+        (
+            {"neighbour": name, "taken": config.warm > 0, "score": score, "start_score": own}
+            for name, score in scores.items()
+        ),
+        None,
+    )

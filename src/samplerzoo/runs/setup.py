@@ -18,11 +18,13 @@ from ..core.families import AbstractFamily, free_parameters
 from ..core.model import DiffusionModel
 from ..core.objectives import AbstractObjective
 from ..core.schedule import CosineVP
-from ..files import digest
+from ..core.warm import warm_start
+from ..files import digest, from_tensors, to_tensors
 from ..metrics import FeatureSet
 from ..references import same
 from ..registry import entries
-from .choosing import choose_for, linear_kid
+from ..wording import shown
+from .choosing import Neighbour, choose_for, choose_warm, linear_kid
 from .names import (
     check_known,
     check_there,
@@ -46,7 +48,8 @@ from .parts import (
     random_images,
     split_sampler,
 )
-from .spec import DEFAULTS, Config, split_times, versions
+from .spec import DEFAULTS, NUMBERS, Config, split_times, versions
+from .store import run_name
 from .times import read_times
 
 SHOWN = 48  # images in a run's picture
@@ -65,6 +68,8 @@ _ASIDE = (
     "microbatch",
     "checkpoint_every",
     "start",
+    "warm",
+    "warm_tried",
     "unsearched",
     "tried",
     "allow_code",
@@ -85,6 +90,7 @@ class Setup(NamedTuple):
         model: The model.
         objective: What the search minimises; its features do not round samples to 8 bits.
         computed: Arrays that took long to compute for the objective, by name.
+        warm: The parameters that the search starts from, where they are a neighbour's result.
         features: The extractors of the report, by name.
         references: The features of the data, by the extractor's name.
         shown: Images of the data, chosen at random, None where it has no images.
@@ -97,6 +103,7 @@ class Setup(NamedTuple):
     model: DiffusionModel
     objective: AbstractObjective
     computed: dict[str, np.ndarray]
+    warm: dict[str, np.ndarray]
     features: dict[str, Extractor]
     references: dict[str, FeatureSet]
     shown: np.ndarray | None
@@ -133,6 +140,41 @@ def configure(given: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
     if given["steps"] is None:
         given["steps"] = _steps_of(objects.get("family"))
     return Config(**given, versions=versions(*_plugins(names))), objects
+
+
+def configure_sweep(
+    given: Mapping[str, Any], steps: Sequence[Any]
+) -> tuple[dict[int, Config], dict[str, Any]]:
+    """Make the configurations of a sweep: searches that differ in their number of steps.
+
+    Args:
+        given: Values as `configure` takes them, without steps.
+        steps: The numbers of steps.
+
+    Returns:
+        The configurations by number of steps, which rises, and the parts that are objects.
+
+    Raises:
+        ValueError: As `configure`; or the steps are not whole numbers, or something that is given
+            has a number of steps of its own.
+    """
+    if not steps or not all(isinstance(k, int) and not isinstance(k, bool) for k in steps):
+        raise ValueError(
+            f"steps is {shown(steps)}; it must be a whole number, or several such as 5,10,20."
+        )
+    found = {k: configure({**given, "steps": k}) for k in sorted(set(steps))}
+    first, objects = next(iter(found.values()))
+    if isinstance(objects.get("family"), AbstractFamily):
+        raise ValueError(
+            "A family that is an object has its own number of steps; give several steps with a "
+            "family's name or class."
+        )
+    if NUMBERS.fullmatch(first.grid):
+        raise ValueError(
+            f"times is {shown(first.times)}, numbers for one number of steps; give several steps "
+            "with a grid's name."
+        )
+    return {k: config for k, (config, _) in found.items()}, objects
 
 
 def _parts_of(part: str, name: str) -> list[str]:
@@ -260,6 +302,8 @@ def load_setup(
     objects: Mapping[str, Any],
     progress: bool,
     computed: Mapping[str, np.ndarray] | None = None,
+    warm: Mapping[str, np.ndarray] | None = None,
+    neighbour: Neighbour | None = None,
 ) -> Setup:
     """Load everything that a configuration names, and check it against one another.
 
@@ -271,6 +315,8 @@ def load_setup(
         objects: The parts that are objects; a name stands for each of the others.
         progress: Whether bars are shown on stderr.
         computed: What an earlier call computed for the objective.
+        warm: What an earlier call started from, where that was a neighbour's result.
+        neighbour: The search before, of a search in a sweep that has not begun.
 
     Raises:
         ValueError: A part cannot be loaded, or does not fit the others.
@@ -305,12 +351,22 @@ def load_setup(
         for name, phi in spaces.items()
     }
     references = load_references(features, data, progress=progress)
+    space = next(iter(searched))
+    measure = linear_kid(features[space], references[space])
     if not config.unsearched:
-        space = next(iter(searched))
-        measure = linear_kid(features[space], references[space])
         choices = choose_for(config, parts["family"], model, measure, progress)
         config = dataclasses.replace(config, **choices._asdict())
         family, free = _searched(config, parts["family"], model)
+    if neighbour is not None:
+        alike = dataclasses.replace(config, start=neighbour.start, warm=neighbour.steps)
+        carried = _carried(*_searched(alike, parts["family"], model), neighbour.family)
+        name = run_name(neighbour.steps)
+        tried = choose_warm(family, carried, name, model, measure, progress)
+        if tried[name] < tried["start"]:
+            config, family = alike, carried
+        config = dataclasses.replace(config, warm_tried=tried)
+    elif config.warm and warm:
+        family = eqx.combine(from_tensors(eqx.filter(family, free), dict(warm)), family)
     computed = dict(computed or {})
     setting = ObjectiveSetting(
         model,
@@ -336,6 +392,7 @@ def load_setup(
         model,
         objective,
         computed,
+        to_tensors(eqx.filter(family, free)) if config.warm else {},
         features,
         references,
         random_images(data, SHOWN),
@@ -359,6 +416,11 @@ def _searched(
         given, config.steps, config.grid, model, config.options, allow_code=config.allow_code
     )
     return family, free_parameters(family, config.searches_times, config.decouples_times)
+
+
+def _carried(family: AbstractFamily, free: PyTree[bool], found: AbstractFamily) -> AbstractFamily:
+    """The family with what was found at another number of steps, where it is searched."""
+    return eqx.combine(eqx.filter(warm_start(family, found), free), family)
 
 
 def add_directory(config: Config) -> None:

@@ -26,7 +26,7 @@ _LABELS = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
 _MOST_LABELS = 100_000
 DTYPES = ("float32", "bfloat16")  # of the network's arithmetic
 _MOST = 2**31 - 1  # what a search counts in
-_LEAST = {"steps": 1, "batch": 2, "iterations": 1, "n": 2, "seed": 0}
+_LEAST = {"steps": 1, "batch": 2, "iterations": 1, "patience": 0, "n": 2, "seed": 0, "warm": 0}
 _PACKAGES = ("samplerzoo", "jax", "jaxlib", "equinox", "optax", "numpy")
 
 
@@ -186,11 +186,17 @@ class Config:
         dtype: The type of the network's arithmetic: one of `DTYPES`.
         iterations: Steps of the optimiser.
         learning_rate: Adam's highest rate.
+        patience: Steps without a new best of the smoothed objective after which a search ends, 0
+            for never.
         n: Samples scored at the end.
         seed: Of the search and of the report.
         checkpoint_every: The longest time between two checkpoints, in seconds.
         start: What the search starts from, such as `unipc-3-karras`, once it is chosen; empty where
             nothing was to be chosen.
+        warm: The number of steps of the neighbour in a sweep from whose result the search starts; 0
+            where it starts from its own start.
+        warm_tried: The scores of its own start, `start`, and of the neighbour's result by the
+            neighbour's name, such as `k5`, where both were tried.
         unsearched: The best solver and grid that are not searched, once they are chosen.
         tried: What the choices were made by: the scores of all that were tried, by name.
         allow_code: Whether the names above may lead to code (`python:`) and to files of this
@@ -222,10 +228,13 @@ class Config:
     dtype: str = "float32"
     iterations: int = 300
     learning_rate: float = 0.03
+    patience: int = 0
     n: int = 10_000
     seed: int = 0
     checkpoint_every: float = 5.0
     start: str = ""
+    warm: int = 0
+    warm_tried: dict[str, float] = dataclasses.field(default_factory=dict)
     unsearched: str = ""
     tried: dict[str, float] = dataclasses.field(default_factory=dict)
     allow_code: bool = True

@@ -28,9 +28,11 @@ from ..files import from_tensors, read_tensors, to_tensors, write, write_json, w
 from ..limits import STEPS
 from ..schema import (
     ANYTHING,
+    FLAG,
     NAMES,
     NUMBER,
     TEXT,
+    check,
     list_of,
     mapping,
     number,
@@ -50,10 +52,16 @@ from .spec import DEFAULTS, Config
 FORMAT = "samplerzoo.sampler/1"
 SAMPLER = "sampler.safetensors"  # in a run's folder
 OBJECTIVE = "objective.safetensors"
+WARM = "warm.safetensors"  # the parameters that a search starts from, of a neighbour's result
+SWEEP = "sweep.toml"  # in a sweep's folder
+_FIRST = (OBJECTIVE, WARM)  # what is written before config.toml
 LOCK = ".lock"  # the file that a process at work in a folder holds
 _COUNT = whole(0, 2**53)
 _NAME = text(1000)
 _LINE = record({"step": _COUNT, "kid": or_null(NUMBER), "seconds": number(0.0)})
+_WARM_START = record(
+    {"neighbour": _NAME, "taken": FLAG, "score": or_null(NUMBER), "start_score": or_null(NUMBER)}
+)
 _RESULT = record(
     {
         "sampler": _NAME,
@@ -68,6 +76,8 @@ _RESULT = record(
         "tried": mapping(or_null(NUMBER), 1000),
         "table": text(64, "[0-9a-f]{64}"),
         "skipped_steps": _COUNT,
+        "stopped_at": or_null(_COUNT),
+        "warm_start": or_null(_WARM_START),
         "search_seconds": NUMBER,
         "cost": mapping(_COUNT, 100),
         "hashes": mapping(TEXT, 100),
@@ -79,6 +89,7 @@ _SEARCHED = (
     "family",
     "family_options",
     "start",
+    "warm",
     "steps",
     "times",
     "label",
@@ -93,6 +104,7 @@ _SEARCHED = (
     "dtype",
     "iterations",
     "learning_rate",
+    "patience",
     "seed",
 )
 # A folder of the Hub's cache.
@@ -118,11 +130,13 @@ def refuse_taken(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--out {folder} is a file; give a new folder.")
-    if (folder / "config.toml").exists():
-        raise ValueError(
-            f"--out {folder} holds another run; give a new folder, or `{resuming(folder)}`."
-        )
-    if folder.exists() and any(not is_leftover(path) for path in folder.iterdir()):
+    for name, what in (("config.toml", "run"), (SWEEP, "sweep")):
+        if (folder / name).exists():
+            raise ValueError(
+                f"--out {folder} holds another {what}; give a new folder, or `{resuming(folder)}`."
+            )
+    held = (path for path in folder.iterdir() if path.name not in _FIRST) if folder.exists() else ()
+    if any(not is_leftover(path) for path in held):
         raise ValueError(f"--out {folder} is not empty; give a new folder.")
     check_place(folder)
 
@@ -151,6 +165,26 @@ def remove_leftovers(folder: Path) -> None:
     """Remove the unfinished files of a process that was killed; for the one that has the lock."""
     for left in folder.glob(".*.tmp"):
         left.unlink()
+
+
+def begin_run(
+    folder: Path, config: Config, computed: Mapping[str, np.ndarray], warm: Mapping[str, np.ndarray]
+) -> None:
+    """Write the first files of a run, config.toml as the last of them.
+
+    Args:
+        folder: The run's folder.
+        config: The configuration.
+        computed: What took long to compute for the objective.
+        warm: The parameters that it starts from, of a neighbour's result; else nothing.
+    """
+    for name in _FIRST:
+        (folder / name).unlink(missing_ok=True)  # of a process that was killed before config.toml
+    if computed:
+        write_tensors(folder / OBJECTIVE, dict(computed), {"kind": "objective"})
+    if warm:
+        write_tensors(folder / WARM, dict(warm), {"kind": "warm start"})
+    save_config(folder, config)
 
 
 def new_folder(prefix: str) -> Path:
@@ -204,10 +238,15 @@ def _lock(folder: Path) -> Iterator[None]:
 
 def save_config(folder: Path, config: Config) -> None:
     """Write config.toml."""
-    given = {k: v for k, v in dataclasses.asdict(config).items() if v is not None}
+    write(folder / "config.toml", _toml(config))
+
+
+def _toml(config: Config, **others: Any) -> bytes:
+    """A configuration as a file holds it, with other values of some fields."""
+    given = {k: v for k, v in dataclasses.asdict(config).items() if v is not None} | others
     if config.allow_code:
         del given["allow_code"]  # it is said of runs of others only
-    write(folder / "config.toml", tomli_w.dumps(given).encode())
+    return tomli_w.dumps(given).encode()
 
 
 def load_config(folder: Path) -> Config:
@@ -221,8 +260,14 @@ def load_config(folder: Path) -> Config:
     """
     path = folder / "config.toml"
     if not path.is_file():
+        if (folder / SWEEP).is_file():
+            raise ValueError(f"{folder} holds a sweep; give one of the runs in it.")
         raise ValueError(f"{folder} holds no run: there is no config.toml in it.")
-    content = read_toml(path, NAMES)
+    return _config(path, read_toml(path, NAMES))
+
+
+def _config(path: Path, content: Mapping[str, Any]) -> Config:
+    """The configuration that a file's content says."""
     fields = dataclasses.fields(Config)
     known = [field.name for field in fields]
     needed = {f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING}
@@ -236,7 +281,41 @@ def load_config(folder: Path) -> Config:
         config = Config(**content)
     except ValueError as error:
         raise ValueError(f"{path} is not valid: {error}") from error
-    return dataclasses.replace(config, allow_code=False) if _is_of_others(folder) else config
+    others = _is_of_others(path.parent)
+    return dataclasses.replace(config, allow_code=False) if others else config
+
+
+def run_name(steps: int) -> str:
+    """Return what the folder of a run is called in that of its sweep, such as `k5`."""
+    return f"k{steps}"
+
+
+def is_sweep(folder: Path) -> bool:
+    """Tell whether a folder holds a sweep, finished or not."""
+    return (folder / SWEEP).is_file()
+
+
+def save_sweep(folder: Path, configs: Mapping[int, Config]) -> None:
+    """Write sweep.toml: what all runs of a sweep begin with, and their numbers of steps."""
+    first, *_ = configs.values()
+    write(folder / SWEEP, _toml(first, steps=list(configs)))
+
+
+def load_sweep(folder: Path) -> dict[int, Config]:
+    """Read sweep.toml.
+
+    Returns:
+        What each run of the sweep begins with, by its number of steps, which rises.
+
+    Raises:
+        ValueError: It is missing, or says something that no configuration does.
+    """
+    path = folder / SWEEP
+    if not path.is_file():
+        raise ValueError(f"{folder} holds no sweep: there is no {SWEEP} in it.")
+    content = read_toml(path, NAMES)
+    check(content.get("steps"), list_of(whole(1, STEPS.most), least=1, most=1000), f"{path}, steps")
+    return {steps: _config(path, {**content, "steps": steps}) for steps in sorted(content["steps"])}
 
 
 def _is_of_others(folder: Path) -> bool:
@@ -331,19 +410,25 @@ def _check_state(
         raise ValueError(f"{what}: its parameters are not finite.")
 
 
-def save_computed(folder: Path, computed: Mapping[str, np.ndarray]) -> None:
-    """Write objective.safetensors, what took long to compute for the objective, if anything did."""
-    if computed:
-        write_tensors(folder / OBJECTIVE, dict(computed), {"kind": "objective"})
-
-
 def load_computed(folder: Path) -> dict[str, np.ndarray]:
     """Read what was computed for the objective; nothing where there is no such file.
 
     Raises:
         ValueError: The file is damaged, or holds numbers that are not finite.
     """
-    path = folder / OBJECTIVE
+    return _load_finite(folder / OBJECTIVE)
+
+
+def load_warm(folder: Path) -> dict[str, np.ndarray]:
+    """Read the parameters of a neighbour's result that a search starts from, if it does.
+
+    Raises:
+        ValueError: The file is damaged, or holds numbers that are not finite.
+    """
+    return _load_finite(folder / WARM)
+
+
+def _load_finite(path: Path) -> dict[str, np.ndarray]:
     if not path.exists():
         return {}
     tensors, _ = read_tensors(path)
