@@ -28,8 +28,20 @@ def jit(function: Callable) -> Any:
 
 
 def jit_once(function: Callable) -> Any:
-    """`eqx.filter_jit` for what runs once: it is compiled in less time, and is slower."""
-    return _jit(function, _known(_ONCE))
+    """`eqx.filter_jit` for what runs once: it is compiled in less time, and is slower.
+
+    What XLA knows is asked at the first call: importing a module must not begin any work of JAX.
+    """
+
+    @functools.cache
+    def jitted() -> Any:
+        return _jit(function, _known(_ONCE))
+
+    @functools.wraps(function)
+    def called(*arguments: Any) -> Any:
+        return jitted()(*arguments)
+
+    return called
 
 
 def _jit(function: Callable, given: dict[str, Any] | None) -> Any:

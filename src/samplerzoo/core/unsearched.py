@@ -79,7 +79,7 @@ def unsearched_tables(
         solver's alone.
     """
     families = {name: make(steps, "linear") for name, make in solvers.items()}
-    found = jax.device_get(_compiled_tables()(families, schedule, tuple(grids), own))
+    found = jax.device_get(_tables(families, schedule, tuple(grids), own))
 
     def table(stacked: StepTable, n: int) -> StepTable:
         return jax.tree.map(lambda column: jnp.asarray(column[n]), stacked)
@@ -92,6 +92,7 @@ def unsearched_tables(
     }
 
 
+@jit_once
 def _tables(
     families: dict[str, Any], schedule: AbstractSchedule, grids: tuple[str, ...], own: Times | None
 ) -> dict[str, StepTable]:
@@ -109,12 +110,6 @@ def _tables(
     }
     depth = max((table.clean.shape[-1] for table in found.values()), default=1)
     return {name: jax.vmap(lambda one: one.to_depth(depth))(t) for name, t in found.items()}
-
-
-@functools.cache
-def _compiled_tables() -> Callable:
-    """Compile `_tables` when it is first used: the options depend on the backend."""
-    return jit_once(_tables)
 
 
 def _on(family: Any, schedule: AbstractSchedule, placed: Sequence[tuple[Steps, Grid]]) -> StepTable:
