@@ -29,6 +29,7 @@ from samplerzoo.runs.conditions import read_conditions
 from samplerzoo.runs.errors import UntrustedNameError
 from samplerzoo.runs.parts import load_model
 from samplerzoo.runs.spec import read_labels
+from samplerzoo.testing import check_model
 
 KEY = jax.random.key(3)
 WEIGHTS = np.random.default_rng(0).normal(size=(3, 3))
@@ -132,6 +133,7 @@ def rows_of(model: DiffusionModel) -> list[int]:
 
 
 def test_labels_are_chosen_among_those_of_the_model():
+    check_model(labelled)
     assert rows_of(load_model(labelled)) == [0, 1, 2, 3, 4]
     assert rows_of(load_model(labelled, labels="all")) == [0, 1, 2, 3, 4]
     assert rows_of(load_model(labelled, labels="3")) == [3]

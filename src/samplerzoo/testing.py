@@ -247,7 +247,8 @@ def _same(features: Array) -> Array:
 def check_model(make: Callable[[], DiffusionModel]) -> None:
     """Check the contract of `samplerzoo.models`.
 
-    A model's estimates are finite, of its shape, and give back the state that they were made from.
+    A model's estimates are finite, of its shape, and give back the state that they were made from;
+    of one with conditions, those of a sample with one of them.
 
     Args:
         make: A callable without arguments that returns a DiffusionModel.
@@ -257,6 +258,7 @@ def check_model(make: Callable[[], DiffusionModel]) -> None:
     """
     model = make()
     _rule(isinstance(model, DiffusionModel), make, "must return a samplerzoo.DiffusionModel")
+    model = model.for_sample(jax.random.key(0))
     x = jax.random.normal(jax.random.key(0), model.shape)
     for share in (1.0, 0.5, 0.1):
         t = jnp.asarray(share * model.schedule.t_max)
