@@ -70,6 +70,7 @@ from .core.schedule import (
 from .core.table import StepTable as StepTable
 from .data import Images as Images, read as read
 from .exporters.exporting import export as export
+from .exporters.importing import import_scheduler as import_scheduler
 from .features import (
     AbstractExtractor as AbstractExtractor,
     apply as apply,
@@ -100,7 +101,9 @@ from .runs.objectives import (
 )
 from .runs.parts import load_model as load_model
 from .runs.rows import Scores as Scores
-from .runs.run import Run as Run, load_run as load_run, sample as sample
+from .runs.run import Run as Run, load_run as load_run
+from .runs.sampling import sample as sample
+from .runs.saved import SavedSampler as SavedSampler
 from .runs.scores import baselines as baselines, score as score
 from .runs.searching import resume as resume, search as search
 from .runs.spec import Config as Config

@@ -14,6 +14,7 @@ from ..runs.interruptions import exit_status, heed_interruptions
 from .common import StoppedError
 from .evaluate_command import evaluate
 from .export_command import export
+from .import_command import import_
 from .inspect_command import inspect
 from .list_command import list_
 from .pull_command import pull
@@ -44,6 +45,7 @@ for command in (
     reference,
     report,
     export,
+    import_,
     zoo,
     inspect,
     push,

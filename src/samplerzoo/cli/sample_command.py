@@ -23,35 +23,40 @@ from .common import UsageError, as_text, command, debug_option, json_option, run
     type=click.Path(path_type=Path),
     help="A picture (.png), or an array (.npz: `samples`, float32).",
 )
+@click.option("--model", help="Model to sample, of a sampler in .json; a run has its own.")
 @json_option
 @debug_option
-def sample(run: str, n: int, seed: int, out: Path, as_json: bool):
-    """Draw samples with the searched sampler of RUN, a folder or hf:owner/name."""
+def sample(run: str, n: int, seed: int, out: Path, model: str | None, as_json: bool):
+    """Draw samples with the searched sampler of RUN, a folder or hf:owner/name.
+
+    RUN may also be a sampler that `import` or `export --to json` wrote; then give its --model.
+    """
     _check(n, seed, out)
     import numpy as np
 
     from ..files import write
     from ..runs.pictures import draw_grid, is_image
-    from ..runs.run import load_run
+    from ..runs.run import Run
+    from ..runs.sampling import bind, sample as draw
 
-    found = load_run(run)
-    if out.suffix == ".png" and not is_image(found.model.shape):
-        raise UsageError(
-            f"Samples of shape {found.model.shape} are not pictures; give an --out in .npz."
-        )
-    samples = found.sample(n, seed)
+    found, used = bind(run, model)
+    if out.suffix == ".png" and not is_image(used.shape):
+        raise UsageError(f"Samples of shape {used.shape} are not pictures; give an --out in .npz.")
+    samples = draw(found, n, seed, model=None if isinstance(found, Run) else used)
+    own = _of_run(found) if isinstance(found, Run) else _of_numbers(found, str(model))
+    about = {**own, "n": n, "Seed": seed}
+    told = {key: printable(str(value)) for key, value in about.items()}
     try:
-        write(
-            out,
-            draw_grid(samples, _about(found, n, seed)) if out.suffix == ".png" else _npz(samples),
-        )
+        write(out, draw_grid(samples, told) if out.suffix == ".png" else _npz(samples))
     except OSError as error:
         raise RunError(f"{out} cannot be written: {phrase(error)}.") from error
     if not as_json:
         return str(out)
     finite = int(np.isfinite(samples.reshape(n, -1)).all(axis=1).sum())
-    told = {"samples": str(out), "n": n, "seed": seed, "shape": list(samples.shape)}
-    return as_text({**told, "finite": finite, "run": run, **_told(found)})
+    drawn = {"samples": str(out), "n": n, "seed": seed, "shape": list(samples.shape)}
+    name = found.config.model if isinstance(found, Run) else model
+    names = {"model": name, "sampler": about["Sampler"], "nfe": about["K"]}
+    return as_text({**drawn, "finite": finite, "run": run, **names})
 
 
 def _check(n: int, seed: int, out: Path) -> None:
@@ -66,24 +71,21 @@ def _check(n: int, seed: int, out: Path) -> None:
         raise UsageError(f"--out is {str(out)!r}, but there is no folder {out.absolute().parent}.")
 
 
-def _about(run, n: int, seed: int) -> dict[str, str]:
-    """What the samples are of."""
+def _of_numbers(sampler, model: str) -> dict[str, Any]:
+    """What the samples of a sampler in JSON are of."""
+    return {"Model": label_of(model), "Sampler": sampler.name, "K": len(sampler.family.times)}
+
+
+def _of_run(run) -> dict[str, Any]:
+    """What the samples of a run are of, with its score where it is finished."""
     config = run.config
     told = {"Model": label_of(config.model), "Sampler": label_of(config.family)}
-    told |= {"K": config.steps, "n": n, "Seed": seed}
+    told["K"] = config.steps
     if run.finished:
-        space = config.report_features
-        own = [
-            r for r in run.scores.rows if (r.sampler, r.features) == (run.result["sampler"], space)
-        ]
+        space, mine = config.report_features, run.result["sampler"]
+        own = [row for row in run.scores.rows if (row.sampler, row.features) == (mine, space)]
         told |= {f"FD in {label_of(space)}": r.scores["fd"] for r in own if "fd" in r.scores}
-    return {key: printable(str(value)) for key, value in told.items()}
-
-
-def _told(run) -> dict[str, Any]:
-    """Of a run, what its samples depend on."""
-    config = run.config
-    return {"model": config.model, "sampler": label_of(config.family), "nfe": run.table.nfe}
+    return told
 
 
 def _npz(samples) -> bytes:

@@ -33,8 +33,8 @@ def option(name: str, text: str, **more):
     multiple=True,
     callback=pairs,
     metavar="KEY=VALUE",
-    help="An option of the family, such as eta=0.5, or start=dpmpp-3m-karras: the sampler to "
-    "start from, by default the best unsearched one; or help; repeatable.",
+    help="An option of the family, such as eta=0.5, or start=dpmpp-3m-karras: what to "
+    "start from, also a file of `import`, by default the best unsearched; or help; repeatable.",
 )
 @option(
     "--steps",

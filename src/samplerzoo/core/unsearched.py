@@ -14,7 +14,17 @@ from jaxtyping import Array
 
 from .compiling import jit, jit_once
 from .drawing import each, stream
-from .families import DDIM, AbstractFamily, Times, deis, dpmpp_multistep, heun, ipndm, unipc
+from .families import (
+    DDIM,
+    AbstractFamily,
+    PlacedTimes,
+    Times,
+    deis,
+    dpmpp_multistep,
+    heun,
+    ipndm,
+    unipc,
+)
 from .model import DiffusionModel
 from .objectives import KID
 from .schedule import AbstractSchedule
@@ -46,16 +56,6 @@ class Choice(NamedTuple):
 
     name: str
     scores: dict[str, float]
-
-
-class _Given(eqx.Module):
-    """Times as numbers in the place of `Times`, so that all grids share a solver's program."""
-
-    told: Steps
-    grid: Grid
-
-    def __call__(self, schedule: AbstractSchedule) -> tuple[Steps, Grid]:
-        return self.told, self.grid
 
 
 def unsearched_tables(
@@ -116,7 +116,7 @@ def _on(family: Any, schedule: AbstractSchedule, placed: Sequence[tuple[Steps, G
     """The tables of a solver on some times, stacked."""
 
     def table(told: Steps, grid: Grid) -> StepTable:
-        return eqx.tree_at(lambda f: f.times, family, _Given(told, grid)).table(schedule)
+        return eqx.tree_at(lambda f: f.times, family, PlacedTimes(told, grid)).table(schedule)
 
     return jax.vmap(table)(*map(jnp.stack, zip(*placed, strict=True)))
 

@@ -65,10 +65,19 @@ def numbers_of(run: Run, name: str | None = None) -> PlainSampler:
     """
     config = run.config
     name = name or f"{config.family}-{config.steps}".replace(":", "-")
+    check_name(name)
+    about = {"family": config.family, "nfe": config.steps, "seed": config.seed}
+    return plain_sampler(name, run.table_on(run.model), run.model, about)
+
+
+def check_name(name: str) -> None:
+    """Refuse a sampler's name that cannot be a file's.
+
+    Raises:
+        ValueError: It holds something else than letters, digits, dots, dashes and underscores.
+    """
     if not re.fullmatch(r"[\w.-]{1,80}", name) or name.startswith("."):
         raise ValueError(
             f"The name is {name!r}; it must be 1 to 80 letters, digits, dots, dashes or "
             "underscores."
         )
-    about = {"family": config.family, "nfe": config.steps, "seed": config.seed}
-    return plain_sampler(name, run.table_on(run.model), run.model, about)

@@ -26,6 +26,11 @@ def export_json(sampler: PlainSampler, folder: Path) -> list[Path]:
     Returns:
         The file, `NAME.json`.
     """
+    return write_texts(folder, {f"{sampler.name}.json": json_text(sampler)})
+
+
+def json_text(sampler: PlainSampler) -> str:
+    """Write all numbers of a sampler as JSON."""
     alphas, sigmas = sampler.alphas, sampler.sigmas
     levels = list(zip(alphas, sigmas, strict=True))
     content = {
@@ -50,4 +55,4 @@ def export_json(sampler: PlainSampler, folder: Path) -> list[Path]:
         "notes": _NOTES,
         "about": sampler.about,
     }
-    return write_texts(folder, {f"{sampler.name}.json": to_json(content)})
+    return to_json(content)

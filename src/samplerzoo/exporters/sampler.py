@@ -13,6 +13,8 @@ from ..core.marginal_levels import departure
 from ..core.model import DiffusionModel
 from ..core.schedule import AbstractSchedule
 from ..core.table import StepTable
+from ..formats.scheduler_tables import Flow
+from ..formats.scheduling import Noise
 
 CLOSE = 1e-3  # of the marginals: a sampler that departs less keeps them
 # How diffusers calls the prediction types.
@@ -75,14 +77,17 @@ class PlainSampler:
 
 
 def plain_sampler(
-    name: str, table: StepTable, model: DiffusionModel, about: dict[str, Any] | None = None
+    name: str,
+    table: StepTable,
+    model: DiffusionModel | Noise | Flow,
+    about: dict[str, Any] | None = None,
 ) -> PlainSampler:
     """Read off a table and its model the numbers that another tool needs.
 
     Args:
         name: What to call the sampler.
         table: The sampler.
-        model: The model that it was searched for.
+        model: The model that it was searched for, or all of it beside its network.
         about: What else to keep.
 
     Returns:

@@ -23,8 +23,11 @@ SCHEDULERS = {
     "UniPCMultistepScheduler": False,
     "EulerDiscreteScheduler": False,
     "EulerAncestralDiscreteScheduler": False,
+    "HeunDiscreteScheduler": False,
     "LMSDiscreteScheduler": False,
 }
+# The first and the last beta of those that are made for other models than DDPM's.
+_OWN_BETAS = {"HeunDiscreteScheduler": (0.00085, 0.012)}
 # What cannot be had here, and why.
 _REFUSED = {
     "thresholding": "x0 is clipped to a fixed range here, not to quantiles of each image",
@@ -109,5 +112,6 @@ def _betas(config: Mapping[str, Any]) -> np.ndarray:
     if (trained := config.get("trained_betas")) is not None:
         return np.asarray(trained, np.float64)
     make = _BETAS[config.get("beta_schedule", "linear")]
-    start, end = config.get("beta_start", 1e-4), config.get("beta_end", 0.02)
+    own = _OWN_BETAS.get(config["_class_name"], (1e-4, 0.02))
+    start, end = config.get("beta_start", own[0]), config.get("beta_end", own[1])
     return make(float(start), float(end), config.get("num_train_timesteps", 1000))

@@ -1,7 +1,7 @@
 """Models of any format, on the Hub or in a local folder or file."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +32,24 @@ def pin_model(address: Address) -> Address:
     """Return the same at the commit that its branch or tag stands for; without network, the last
     that was seen."""
     return pin(address, CONFIGS)
+
+
+def fetch_one(address: Address, names: Sequence[str]) -> Path:
+    """Fetch the first of some files that a repository has; of a commit in the cache, from there.
+
+    Raises:
+        ValueError: It has none of them.
+        ConnectionError: The Hub is out of reach, or the file arrives damaged.
+    """
+    address = pin(address, names)
+    if found := cached(address, names):
+        checkpoint = _in_cache(address, "")
+    else:
+        checkpoint = _on_hub(listing(address), "")
+        found = checkpoint.sizes
+    if not (there := [name for name in names if name in found]):
+        raise ValueError(f"There is no {' or '.join(names)} in {address}.")
+    return checkpoint.path(there[0])
 
 
 def load_model(

@@ -29,6 +29,7 @@ from .bars import note, progress_bar
 from .errors import RunError
 from .interruptions import stop_if_asked
 from .parts import load_family, split_sampler, takes_start
+from .saved import is_text
 from .spec import Config
 from .times import times_on
 
@@ -174,7 +175,7 @@ def _starts(
                 config.steps, schedule, () if own else (times,), times if own else None
             )
         return {name: table for name, table in found.items() if _is_free(table)}
-    if grid or not isinstance(given, str) or split_sampler(given).grid:
+    if grid or not isinstance(given, str) or is_text(given) or split_sampler(given).grid:
         return {}
     return {name: _table(name, config, model) for name in _on_grids(given)}
 

@@ -55,6 +55,7 @@ from .names import (
     options as read_options,
     parse,
 )
+from .saved import check_levels, is_text, parse_saved
 from .spec import GRID, fits, type_name
 from .times import times_on
 
@@ -237,6 +238,9 @@ def load_family(
         bound = f" and at most the schedule's {most}" if most is not None else ""
         raise ValueError(f"steps is {steps}; it must be at least 1{bound}.")
     times = times_on(grid, model.schedule)
+    start = options.get("start")
+    if is_text(start):
+        check_levels(parse_saved(start), model.schedule)
     family = make_family(given, steps, times, options, allow_code=allow_code)
     if family is given:
         nfe = eqx.filter_eval_shape(family.table, model.schedule).nfe
@@ -255,11 +259,15 @@ def make_family(
 ) -> AbstractFamily:
     """Make a family for whatever schedule; see `load_family`.
 
-    The option `start` may be the name of another sampler, as in `unipc-3` or `unipc-3-karras:b=1`.
+    The option `start` may be the name of another sampler, as in `unipc-3` or `unipc-3-karras:b=1`,
+    or one's JSON text.
     """
     fixed: dict[str, Any] = {"steps": steps, "times": times or DEFAULT_GRID}
     name = options.get("start")
-    if isinstance(name, str) and takes_start(given, allow_code=allow_code):
+    if is_text(name) and takes_start(given, allow_code=allow_code):
+        options = {**options, "start": parse_saved(name).family}
+        fixed["times"] = None
+    elif isinstance(name, str) and takes_start(given, allow_code=allow_code):
         start = split_sampler(name)
         own = start.grid or times or DEFAULT_GRID
         member = make_family(start.family, steps, own, start.options, allow_code=allow_code)

@@ -5,7 +5,7 @@ import dataclasses
 import html
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -260,18 +260,7 @@ class Run:
         Raises:
             ValueError: `n` or the seed is not allowed, or the model cannot be loaded.
         """
-        if n < 1:
-            raise ValueError(f"n is {n}; it must be at least 1.")
-        check_seed(seed)
-        drawn = draw_samples(
-            self.table_on(self.model), self.model, report_key(seed) if key is None else key, n
-        )
-        bad = np.sum(~np.isfinite(drawn.reshape(n, -1)).all(axis=1))
-        if bad:
-            logging.getLogger("samplerzoo").warning(
-                "Warning: %d of %d samples are not finite.", bad, n
-            )
-        return drawn
+        return draw_checked(self.table_on, self.model, n, seed, key)
 
     def save(self, path: str | Path) -> "Run":
         """Write the run to a new folder, as `samplerzoo search` leaves it.
@@ -338,6 +327,35 @@ def _image(name: str, picture: bytes) -> str:
     return f'<p><img alt="{title}" src="data:image/png;base64,{content}"></p>'
 
 
+def draw_checked(
+    table_on: Callable[[DiffusionModel], StepTable],
+    model: DiffusionModel,
+    n: int,
+    seed: int,
+    key: Key | None,
+) -> Float[np.ndarray, "n ..."]:
+    """Draw samples, and warn of those that are not finite.
+
+    Args:
+        table_on: Gives the sampler for a model.
+        model: The model.
+        n: How many.
+        seed: Another seed, other samples.
+        key: A key in place of the seed.
+
+    Raises:
+        ValueError: `n` or the seed is not allowed, or the sampler is not for this model.
+    """
+    if n < 1:
+        raise ValueError(f"n is {n}; it must be at least 1.")
+    check_seed(seed)
+    drawn = draw_samples(table_on(model), model, report_key(seed) if key is None else key, n)
+    bad = np.sum(~np.isfinite(drawn.reshape(n, -1)).all(axis=1))
+    if bad:
+        logging.getLogger("samplerzoo").warning("Warning: %d of %d samples are not finite.", bad, n)
+    return drawn
+
+
 def check_times(table: StepTable, model: DiffusionModel, what: str) -> None:
     """Refuse a table whose times are not those of a model's schedule.
 
@@ -379,28 +397,6 @@ def load_run(path: str | Path, **objects: Any) -> Run:
         return Run(fetch_config(folder), folder, objects)
     folder = run_folder(path)
     return Run(load_config(folder), folder, objects)
-
-
-def sample(
-    run: Run | str | Path, n: int = 64, seed: int = 0, key: Key | None = None
-) -> Float[np.ndarray, "n ..."]:
-    """Draw samples with the searched sampler of a run.
-
-    Args:
-        run: A run, its folder, or `hf:owner/name[@revision]`.
-        n: How many samples.
-        seed: Another seed, other samples.
-        key: A key in place of the seed; sample number i draws from `fold_in(key, i)`.
-
-    Returns:
-        The samples (n, *shape) in the model's range, float32.
-
-    Raises:
-        ValueError: There is no such run, its model cannot be loaded, or `n` or the seed is not
-            allowed.
-        ConnectionError: The Hub is out of reach.
-    """
-    return (run if isinstance(run, Run) else load_run(run)).sample(n, seed, key)
 
 
 def kids(log: list[dict[str, Any]]) -> list[float]:

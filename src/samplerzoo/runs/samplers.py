@@ -20,11 +20,14 @@ from ..registry import entries
 from .names import PYTHON, label_of, name_of
 from .parts import construct, load_family, split_family, split_sampler
 from .run import Run, check_times, load_run
+from .saved import SavedSampler, is_file, read_saved
 from .store import run_folder
 
 ODE = "ode"  # the name of the adaptive solver of the model's ODE
 RUN, FAMILY, OBJECT = "run", "family", "object"  # what a scored sampler is
-Given: TypeAlias = str | Path | Run | StepTable | AbstractFamily | type[AbstractFamily]
+Given: TypeAlias = (
+    str | Path | Run | SavedSampler | StepTable | AbstractFamily | type[AbstractFamily]
+)
 
 
 class Sampler(NamedTuple):
@@ -67,9 +70,9 @@ def named_samplers(given: Given | Sequence[Given] | Mapping[str, Given]) -> dict
 
     Args:
         given: One sampler, several, or several by the names that they shall have. A text is the
-            folder of a run, `hf:owner/name`, or a family: its registered name, with a grid and
-            options if wanted, as in `ddim-quadratic:eta=0.5`; or `ode`, the adaptive solver of the
-            model's ODE.
+            folder of a run, `hf:owner/name`, a JSON file that `import` or `export --to json`
+            wrote, or a family: its registered name, with a grid and options if wanted, as in
+            `ddim-quadratic:eta=0.5`; or `ode`, the adaptive solver of the model's ODE.
 
     Returns:
         The samplers by name: runs, families' names, and objects.
@@ -93,6 +96,8 @@ def _called(sampler: Any) -> str:
     """What an object is called: a run by its folder, or by its family."""
     if isinstance(sampler, Run):
         return str(sampler.path or label_of(sampler.config.family))
+    if isinstance(sampler, SavedSampler):
+        return sampler.name
     return label_of(name_of(sampler)).lower()
 
 
@@ -106,9 +111,11 @@ def _free(name: str, taken: Mapping[str, Any]) -> str:
 
 
 def _loaded(sampler: Any) -> Any:
-    """A run for the name of one; all else as it is."""
+    """A run for the name of one, numbers for a JSON file of them; all else as it is."""
     if not isinstance(sampler, str | Path):
         return sampler
+    if is_file(sampler):
+        return read_saved(sampler)
     return load_run(sampler) if _is_run(str(sampler)) else str(sampler)
 
 
@@ -152,6 +159,11 @@ def sampler_tables(
 @sampler_tables.register
 def _(given: Run, name: str, families: Families, model: DiffusionModel) -> list[Sampler]:
     return [Sampler(name, RUN, given.table_on(model))]
+
+
+@sampler_tables.register
+def _(given: SavedSampler, name: str, families: Families, model: DiffusionModel) -> list[Sampler]:
+    return [Sampler(name, OBJECT, given.table_on(model))]
 
 
 @sampler_tables.register

@@ -46,6 +46,7 @@ from .pictures import draw_curve, draw_strips
 from .processes import Crew
 from .rows import Row
 from .run import PICTURES, Found, Run, kids, save_run_sampler
+from .saved import is_text, parse_saved
 from .scores import baselines, score_rows
 from .setup import (
     SHOWN,
@@ -494,6 +495,11 @@ def _more(differs: Sequence[tuple[str, Any, Any]]) -> str:
     return f" ({' and '.join(others)} differ{'s' * (len(others) == 1)} too)" if others else ""
 
 
+def _start_name(given: Any) -> Any:
+    """What a start is called, of which the configuration may hold all numbers."""
+    return parse_saved(given).name if is_text(given) else given
+
+
 @dataclasses.dataclass
 class _Search:
     """A search from wherever it stands to its result, in a folder or in memory."""
@@ -666,7 +672,7 @@ class _Search:
             "search_features": config.features,
             "report_features": config.report_features,
             "table": digest(searched.table),
-            "start": config.start or config.family_options.get("start"),
+            "start": config.start or _start_name(config.family_options.get("start")),
             "unsearched": best,
             "tried": {name: _finite(score) for name, score in config.tried.items()},
             "rows": [row.record for row in rows],

@@ -48,6 +48,7 @@ from .parts import (
     random_images,
     split_sampler,
 )
+from .saved import as_text, is_file, is_text, parse_saved, read_saved
 from .spec import DEFAULTS, NUMBERS, Config, split_times, versions
 from .store import run_name
 from .times import read_times
@@ -135,7 +136,7 @@ def configure(given: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
     if given.get("conditions") is not None:
         given["conditions"] = str(Path(given["conditions"]).absolute())
     given["times"] = read_times(given.get("times", DEFAULTS["times"]))
-    _check_start(given)
+    given["family_options"] = _with_start(given)
     given |= {part: _pinned(part, str(name)) for part, name in names.items()}
     if given["steps"] is None:
         given["steps"] = _steps_of(objects.get("family"))
@@ -190,13 +191,23 @@ def _pinned(part: str, name: str) -> str:
     return ",".join(pinned(PARTS[part], one) for one in _parts_of(part, name))
 
 
-def _check_start(given: Mapping[str, Any]) -> None:
-    """Refuse two grids for one start."""
-    start, grid = given.get("family_options", {}).get("start"), split_times(given["times"])[0]
-    if isinstance(start, str) and grid and split_sampler(start).grid:
+def _with_start(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The family's options, with a file's numbers in the place of its name; refuse two grids."""
+    options = dict(given.get("family_options") or {})
+    start, grid = options.get("start"), split_times(given["times"])[0]
+    if isinstance(start, str | Path) and is_file(start):
+        options["start"] = as_text(read_saved(start))
+    if is_text(options.get("start")):
+        if grid:
+            raise ValueError(
+                f"The start {parse_saved(options['start']).name!r} has times of its own beside "
+                f"times {given['times']!r}; give one."
+            )
+    elif isinstance(start, str) and grid and split_sampler(start).grid:
         raise ValueError(
             f"The start {start!r} and times {given['times']!r} both name a grid; give one."
         )
+    return options
 
 
 def _is_object(value: Any) -> bool:

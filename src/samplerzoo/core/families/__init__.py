@@ -3,6 +3,7 @@
 from .ddim import DDIM as DDIM
 from .ddpm import DDPM as DDPM
 from .family import AbstractFamily as AbstractFamily, free_parameters as free_parameters
+from .fixed import FixedTable as FixedTable
 from .gddim import GDDIM as GDDIM
 from .grids import GRIDS as GRIDS, STRIDES as STRIDES, named_grid as named_grid
 from .multistep import (
@@ -16,4 +17,4 @@ from .multistep import (
 )
 from .rddim import RDDIM as RDDIM
 from .tableaus import RungeKutta as RungeKutta, heun as heun, runge_kutta as runge_kutta
-from .times import Times as Times
+from .times import PlacedTimes as PlacedTimes, Times as Times

@@ -141,6 +141,22 @@ class Times(eqx.Module):
         return jnp.asarray(first, dtype), jnp.asarray(last, dtype), jnp.asarray(gaps, dtype)
 
 
+class PlacedTimes(eqx.Module):
+    """Hold times as numbers in the place of `Times`: on any schedule they stay what they are.
+
+    Args:
+        told: The times told to the network, (K,).
+        grid: The times of the states, (K + 1,).
+    """
+
+    told: Steps
+    grid: Float[Array, "K+1"]
+
+    def __call__(self, schedule: AbstractSchedule) -> tuple[Steps, Float[Array, "K+1"]]:
+        """Return both, whatever the schedule."""
+        return self.told, self.grid
+
+
 def _room(gaps: ArrayLike) -> Array:
     """How far each told time may move: less than half of either gap beside it, smoothly."""
     below = jnp.asarray(gaps)
