@@ -87,7 +87,10 @@ class Handler(BaseHTTPRequestHandler):
         self.hub.requests.append(f"{self.command} {self.path}")
         path = unquote(urlsplit(self.path).path)
         if path.startswith("/api/models/"):
-            name, _, revision = path.removeprefix("/api/models/").partition("/revision/")
+            tree = "/tree/" in path
+            name, _, revision = path.removeprefix("/api/models/").partition(
+                "/tree/" if tree else "/revision/"
+            )
             file = None
         else:
             name, _, rest = path.removeprefix("/").partition("/resolve/")
@@ -100,7 +103,8 @@ class Handler(BaseHTTPRequestHandler):
         if commit not in repository.commits:
             return self.error(404, "RevisionNotFound")
         if file is None:
-            return self.answer(200, describe(name, repository, commit))
+            about = list_tree(repository, commit) if tree else describe(name, repository, commit)
+            return self.answer(200, json.dumps(about).encode())
         if repository.gated and not allowed:
             return self.error(401, "GatedRepo")
         if file not in repository.commits[commit]:
@@ -190,6 +194,17 @@ def entry(path: str, data: bytes) -> dict:
     found = {"rfilename": path, "size": len(data), "blobId": etag("", data)}
     if path.endswith(LARGE):
         found["lfs"] = {"sha256": etag(path, data), "size": len(data), "pointerSize": 128}
+    return found
+
+
+def list_tree(repository: Repository, commit: str) -> list[dict]:
+    """All files of a commit, as the API lists them below a folder."""
+    found = []
+    for path, data in sorted(repository.commits[commit].items()):
+        listed = {"type": "file", "path": path, "size": len(data), "oid": etag("", data)}
+        if path.endswith(LARGE):
+            listed["lfs"] = {"oid": etag(path, data), "size": len(data), "pointerSize": 128}
+        found.append(listed)
     return found
 
 

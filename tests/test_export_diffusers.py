@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import hub_server
 from exported import (
     BETAS,
     FAMILIES,
@@ -30,6 +31,7 @@ from samplerzoo.exporters.diffusers import export_diffusers
 from samplerzoo.exporters.k_diffusion import export_k_diffusion
 from samplerzoo.exporters.sampler import plain_sampler
 from samplerzoo.registry import entries, load
+from test_hub import Machine
 
 torch = pytest.importorskip("torch", reason="the oracle extra (torch, diffusers) is not installed")
 with warnings.catch_warnings():
@@ -491,6 +493,46 @@ def test_a_pipelines_folder_loads_with_the_flag_alone(tmp_path, monkeypatch):
     pipeline.set_progress_bar_config(disable=True)
     images = pipeline(num_inference_steps=STEPS, output_type="pt").images
     assert images.shape == (1, 3, SIZE, SIZE)
+
+
+# Loads a whole pipeline from the Hub, whose client reads its environment once.
+FROM_THE_HUB = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+import diffusers
+try:
+    diffusers.DiffusionPipeline.from_pretrained(sys.argv[1])
+except ValueError as error:
+    refused = str(error)
+pipeline = diffusers.DiffusionPipeline.from_pretrained(sys.argv[1], trust_remote_code=True)
+pipeline.set_progress_bar_config(disable=True)
+images = pipeline(num_inference_steps=int(sys.argv[2]), output_type="np").images
+print(json.dumps([refused, type(pipeline.scheduler).__name__, images.shape]))
+"""
+
+
+@pytest.mark.slow
+def test_a_pipelines_repository_loads_with_the_flag_alone(tmp_path):
+    made, folder = tmp_path / "made", tmp_path / "pipeline"
+    export(FAMILIES["gddim"](), called_back(lambda x, t: x, SHAPE), made)
+    whole_pipeline(folder, made)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    with hub_server.serve() as hub:
+        held = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+        hub.add("you/pipeline", held)
+        variables = Machine(tmp_path, hub).variables
+        done = subprocess.run(
+            [sys.executable, "-c", FROM_THE_HUB, "you/pipeline", str(STEPS)],
+            env=os.environ | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+    assert done.returncode == 0, done.stderr
+    refused, cls, shape = json.loads(done.stdout.splitlines()[-1])
+    assert "trust_remote_code=True" in refused
+    assert (cls, shape) == ("SamplerzooScheduler", [1, SIZE, SIZE, 3])
 
 
 def test_auto_model_finds_the_class(tmp_path):

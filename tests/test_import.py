@@ -97,9 +97,10 @@ def test_a_search_starts_from_it(model, path):
 
 
 def test_a_start_has_its_own_times(model, path):
-    options = {"start": str(path)}
+    given = {"data": images(), "features": features, "report_features": other_features}
+    given |= {"family_options": {"start": str(path)}, "model": model, **SMALL}
     with pytest.raises(ValueError, match="'ddim-3' has times of its own beside times 'karras'"):
-        sz.search("rddim", family_options=options, times="karras", model=model, **SMALL)
+        sz.search("rddim", times="karras", **given)
 
 
 def test_another_models_levels_are_refused(path):
@@ -112,8 +113,8 @@ def test_another_models_levels_are_refused(path):
 
 
 HOSTILE = [
-    ({"_class_name": "LCMScheduler"}, "The scheduler is a 'LCMScheduler'; supported are DDIM"),
-    ({}, "The scheduler is a None; supported are DDIM"),
+    ({"_class_name": "LCMScheduler"}, "_class_name is 'LCMScheduler'; supported are DDIM"),
+    ({}, "_class_name is null; supported are DDIM"),
     ({"_class_name": ["DDIMScheduler"]}, "supported are DDIM"),
     ({**DDIM, "thresholding": True}, "says thresholding, which is not supported"),
     ({**DDIM, "rescale_betas_zero_snr": True}, "the last level would hold no signal"),
@@ -131,7 +132,7 @@ HOSTILE = [
     ({**DPM, "solver_order": 4}, "solver_order is 4"),
     ({**DPM, "use_dynamic_shifting": True}, "the shift would depend on the size of the image"),
     ({"_class_name": "UniPCMultistepScheduler", "solver_type": "bh1"}, "not finite at data"),
-    ({"_class_name": "UniPCMultistepScheduler", "predict_x0": False}, "predict_x0 is False"),
+    ({"_class_name": "UniPCMultistepScheduler", "predict_x0": False}, "predict_x0 is false; it must be true"),
     ({**EULER, "use_karras_sigmas": True, "sigma_max": 900.0}, "leave"),
     ({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 0}, "shift is 0; it must be"),
     (

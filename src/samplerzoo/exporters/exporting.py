@@ -7,12 +7,24 @@ from typing import TypeAlias
 
 from ..runs.names import find
 from ..runs.run import Run, load_run
+from .grid_lists import export_grids
 from .sampler import PlainSampler, plain_sampler
 
 Exporter: TypeAlias = Callable[[PlainSampler, Path], list[Path]]
 
 
-def export(run: Run | str | Path, to: str, out: str | Path, name: str | None = None) -> list[Path]:
+def export(
+    run: Run | str | Path,
+    to: str,
+    out: str | Path,
+    name: str | None = None,
+    *,
+    grid_only: bool = False,
+    n: int = 10_000,
+    seed: int = 0,
+    shift: float = 1.0,
+    progress: bool = True,
+) -> list[Path]:
     """Write a searched sampler as files that another tool runs without samplerzoo.
 
     Args:
@@ -21,6 +33,12 @@ def export(run: Run | str | Path, to: str, out: str | Path, name: str | None = N
             group `samplerzoo.exporters`.
         out: The folder to write to, made where it is not there.
         name: What the sampler is called there; by default its family and number of evaluations.
+        grid_only: Write, as JSON alone, the best list for each of diffusers' schedulers that take
+            one, and what it costs; see `samplerzoo export --help`.
+        n: Samples that a list is scored with.
+        seed: Of these samples.
+        shift: The shift of a flow model's scheduler, which its lists undo.
+        progress: Whether bars are shown on stderr, of lists.
 
     Returns:
         The files that were written.
@@ -31,7 +49,11 @@ def export(run: Run | str | Path, to: str, out: str | Path, name: str | None = N
         OSError: The folder cannot be written.
     """
     found = run if isinstance(run, Run) else load_run(run)
-    return exporter(to)(numbers_of(found, name), Path(out))
+    if not grid_only:
+        return exporter(to)(numbers_of(found, name), Path(out))
+    if to != "json":
+        raise ValueError(f"A list alone is exported as json, not as {to!r}.")
+    return export_grids(found, sampler_name(found, name), Path(out), n, seed, shift, progress)
 
 
 def exporter(tool: str) -> Exporter:
@@ -64,10 +86,20 @@ def numbers_of(run: Run, name: str | None = None) -> PlainSampler:
         ConnectionError: The Hub is out of reach.
     """
     config = run.config
-    name = name or f"{config.family}-{config.steps}".replace(":", "-")
-    check_name(name)
+    name = sampler_name(run, name)
     about = {"family": config.family, "nfe": config.steps, "seed": config.seed}
     return plain_sampler(name, run.table_on(run.model), run.model, about)
+
+
+def sampler_name(run: Run, name: str | None) -> str:
+    """Name a run's sampler: as given, or by its family and number of evaluations.
+
+    Raises:
+        ValueError: The name cannot be a file's.
+    """
+    name = name or f"{run.config.family}-{run.config.steps}".replace(":", "-")
+    check_name(name)
+    return name
 
 
 def check_name(name: str) -> None:

@@ -94,7 +94,7 @@ def plain_sampler(
         The numbers, in double precision.
     """
     with jax.enable_x64(True):
-        table, schedule = _double(table), _double(model.schedule)
+        table, schedule = double(table), double(model.schedule)
         alphas = jax.vmap(schedule.alpha)(table.times)
         sigmas = jax.vmap(schedule.sigma)(table.times)
         drift, spread = departure(table, schedule)
@@ -121,14 +121,22 @@ def plain_sampler(
         )
 
 
-def _double(tree):
-    """Cast the arrays of a module to double precision."""
+def double(tree: Any) -> Any:
+    """Cast the arrays of a module to double precision, where it is enabled."""
     return jax.tree.map(
         lambda leaf: (
             jnp.asarray(np.asarray(leaf, np.float64)) if eqx.is_inexact_array(leaf) else leaf
         ),
         tree,
     )
+
+
+def space_of(schedule: AbstractSchedule) -> Literal["vp", "ve", "flow"]:
+    """Tell how a schedule's states relate to data."""
+    times = np.linspace(0.1, 0.9, 9) * schedule.t_max
+    at = jnp.asarray(times, float)
+    levels = (np.asarray(jax.vmap(level)(at)) for level in (schedule.alpha, schedule.sigma))
+    return _space(*levels)
 
 
 def _space(alphas: np.ndarray, sigmas: np.ndarray) -> Literal["vp", "ve", "flow"]:

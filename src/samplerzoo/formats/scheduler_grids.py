@@ -16,6 +16,7 @@ from scipy.stats import beta
 from ..core.schedule import AbstractSchedule
 
 Options: TypeAlias = Mapping[str, Any]
+LISTED = "listed"  # among the options: the list that `set_timesteps` is given
 _RHO = 7.0  # of Karras et al. 2022
 _CLOSE = 1e-9  # of a level, by which it may lie outside those that a model was trained on
 
@@ -119,7 +120,10 @@ def place_multistep(
     """
     ratios = ratios_of(schedule)
     log_ratios = np.log(ratios)
-    if (make := _spacing(options)) is None:
+    if (listed := options.get(LISTED)) is not None:
+        levels = timesteps = _checked(np.trunc(np.asarray(listed, float)), len(ratios))
+        to = 0.0
+    elif (make := _spacing(options)) is None:
         clipped = int(np.sum(-log_ratios < options.get("lambda_min_clipped", -np.inf)))
         timesteps = multistep_timesteps(options, steps, len(ratios), len(ratios) - clipped)
         levels = timesteps
@@ -142,7 +146,10 @@ def place_euler(options: Options, steps: int, schedule: AbstractSchedule) -> Pla
     """
     ratios = ratios_of(schedule)
     log_ratios = np.log(ratios)
-    timesteps = fractional_timesteps(options, steps, len(ratios))
+    if (listed := options.get(LISTED)) is not None:
+        timesteps = _checked(np.asarray(listed, float), len(ratios))
+    else:
+        timesteps = fractional_timesteps(options, steps, len(ratios))
     wanted = np.interp(timesteps, np.arange(len(ratios)), ratios)
     levels = timesteps_of(wanted, log_ratios)
     if (make := _spacing(options)) is not None:
@@ -167,7 +174,8 @@ def place_flow(options: Options, steps: int, trained: int, unipc: bool, to_data:
         The places, on `RectifiedFlow`.
     """
     if unipc:
-        levels = shifted(np.linspace(1, 1 / trained, steps + 1)[:-1], options["flow_shift"])
+        evenly = np.linspace(1, 1 / trained, steps + 1)[:-1]
+        levels = shifted(_listed_or(evenly, options), options["flow_shift"])
         levels[0] -= 1e-6 if abs(levels[0] - 1) < 1e-6 else 0.0
     else:
         wanted = 1.0 - np.linspace(1, 1 / trained, steps + 1)
@@ -180,13 +188,19 @@ def place_flow_euler(options: Options, steps: int, trained: int) -> Places:
     """Place the states of FlowMatchEulerDiscreteScheduler, which shifts its levels twice."""
     shift = options["shift"]
     ends = shifted(np.array([1.0, 1 / trained]), shift)
-    levels = shifted(np.linspace(ends[0], ends[1], steps), shift)
+    levels = shifted(_listed_or(np.linspace(ends[0], ends[1], steps), options), shift)
     if options["shift_terminal"]:
         left = 1 - levels
         levels = 1 - left / (left[-1] / (1 - options["shift_terminal"]))
     if (make := _spacing(options)) is not None:
         levels = make(levels[0], levels[-1], steps)
     return Places(levels, np.append(levels, 0))
+
+
+def _listed_or(evenly: Float[np.ndarray, "n"], options: Options) -> Float[np.ndarray, "n"]:
+    """The levels that a scheduler is given, or its own."""
+    listed = options.get(LISTED)
+    return evenly if listed is None else np.asarray(listed, float)
 
 
 def shifted(levels: Float[np.ndarray, "n"], shift: float) -> Float[np.ndarray, "n"]:

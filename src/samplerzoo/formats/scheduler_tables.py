@@ -1,7 +1,7 @@
 """What a diffusers scheduler's configuration says of the sampler: the table that its class runs."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
@@ -29,6 +29,7 @@ from ..core.table import StepTable
 from ..schema import FLAG, Rule, choice, list_of, number, number_above, or_null, whole
 from ..wording import shown
 from .scheduler_grids import (
+    LISTED,
     Options,
     Places,
     place_euler,
@@ -71,13 +72,21 @@ class SchedulerSampler(NamedTuple):
     notes: list[str]
 
 
-def read_sampler(config: Mapping[str, Any], steps: int) -> SchedulerSampler:
+def read_sampler(
+    config: Mapping[str, Any],
+    steps: int,
+    listed: Sequence[float] | None = None,
+    noise: Noise | Flow | None = None,
+) -> SchedulerSampler:
     """Read the sampler in the content of a scheduler_config.json.
 
     Args:
         config: The content.
         steps: `num_inference_steps`, as pipelines are told it. Heun's and PNDM's have more network
             evaluations.
+        listed: What `set_timesteps` is given in the place of a number of steps, where the class
+            takes a list: DPM-Solver's and Euler's `timesteps`, UniPC's and FlowMatch's `sigmas`.
+        noise: The model's levels and prediction, in the place of the configuration's.
 
     Returns:
         The table that the scheduler's class runs, in double precision.
@@ -87,13 +96,17 @@ def read_sampler(config: Mapping[str, Any], steps: int) -> SchedulerSampler:
     """
     kind = config.get("_class_name")
     if not isinstance(kind, str) or kind not in _CLASSES:
-        raise ValueError(f"The scheduler is a {shown(kind)}; supported are {', '.join(_CLASSES)}.")
+        raise ValueError(
+            f"The scheduler's _class_name is {shown(kind)}; supported are {', '.join(_CLASSES)}."
+        )
     if steps < 1:
         raise ValueError(f"steps is {steps}; it must be at least 1.")
     known, make = _CLASSES[kind]
     options = _read_options(config, known)
+    if listed is not None:
+        options[LISTED] = listed
     with jax.enable_x64(True):
-        noise = _noise(config, options)
+        noise = noise or _noise(config, options)
         table = make(options, steps, noise)
         if not all(np.all(np.isfinite(column)) for column in jax.tree.leaves(table)):
             raise ValueError(
