@@ -132,7 +132,10 @@ HOSTILE = [
     ({**DPM, "solver_order": 4}, "solver_order is 4"),
     ({**DPM, "use_dynamic_shifting": True}, "the shift would depend on the size of the image"),
     ({"_class_name": "UniPCMultistepScheduler", "solver_type": "bh1"}, "not finite at data"),
-    ({"_class_name": "UniPCMultistepScheduler", "predict_x0": False}, "predict_x0 is false; it must be true"),
+    (
+        {"_class_name": "UniPCMultistepScheduler", "predict_x0": False},
+        "predict_x0 is false; it must be true",
+    ),
     ({**EULER, "use_karras_sigmas": True, "sigma_max": 900.0}, "leave"),
     ({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 0}, "shift is 0; it must be"),
     (

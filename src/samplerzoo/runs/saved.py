@@ -60,6 +60,12 @@ class SavedSampler:
     def table_on(self, model: DiffusionModel) -> StepTable:
         """Return the sampler as arrays, for a model whose levels are those that it was made for.
 
+        Args:
+            model: The model that is to be sampled.
+
+        Returns:
+            The table.
+
         Raises:
             ValueError: The model's levels are others.
         """
@@ -87,7 +93,7 @@ def parse_saved(given: str, notes: tuple[str, ...] = ()) -> SavedSampler:
         notes: What must be known of it.
 
     Raises:
-        ValueError: It is no whole sampler.
+        ValueError: It does not hold a whole sampler.
     """
     found = _saved(parse_json(given.encode(), _SAVED, "The start"), "The start")
     return dataclasses.replace(found, notes=notes)
