@@ -221,3 +221,48 @@ def test_from_the_hub(tmp_path, path):
         assert read_saved(tmp_path / "x.json") == read_saved(path)
         said = fail("import", "hf:a/network", *given, cwd=tmp_path, before=before)
         assert "There is no scheduler/scheduler_config.json or scheduler_config.json in" in said
+
+
+LISTS = {"steps": 3, "batch": 8, "iterations": 1, "n": 16, "progress": False}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("schedule", "prediction", "kinds"),
+    [
+        (
+            sz.DiscreteVP.from_betas(BETAS),
+            "eps",
+            ["DPMSolverMultistepScheduler", "EulerDiscreteScheduler"],
+        ),
+        (
+            sz.RectifiedFlow(),
+            "flow",
+            ["UniPCMultistepScheduler", "FlowMatchEulerDiscreteScheduler"],
+        ),
+    ],
+    ids=["timesteps", "sigmas"],
+)
+def test_the_best_list_of_each_scheduler(tmp_path, schedule, prediction, kinds):
+    model = sz.DiffusionModel(network, schedule, (4, 4, 1), prediction)
+    given = {"data": images(), "features": features, "report_features": other_features}
+    run = sz.search("ddim", times="searched", model=model, **given, **LISTS)
+    options = {"grid_only": True, "n": 32, "shift": 3.0, "progress": False}
+    (path,) = sz.export(run, "json", tmp_path, "mine", **options)
+    assert path == tmp_path / "mine-grid.json"
+    found = json.loads(path.read_text())
+    assert [one["scheduler"] for one in found["lists"]] == kinds
+    for one in found["lists"]:
+        values = one["values"]
+        assert len(values) == 3
+        assert values == sorted(values, reverse=True)
+        own = one["fd_of_the_searched_sampler"]
+        assert set(one["fd"]) == set(own) == set(one["fd_of_the_schedulers_own_list"])
+    if prediction == "eps":
+        assert all(value == int(value) for value in found["lists"][0]["values"])
+
+
+def test_lists_are_refused_where_there_are_none(tmp_path):
+    run = sz.Run(sz.Config(data="digits", features="pixels", report_features="pixels"))
+    with pytest.raises(ValueError, match="A list alone is exported as json, not as 'diffusers'"):
+        sz.export(run, "diffusers", tmp_path, grid_only=True)

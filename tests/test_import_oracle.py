@@ -4,6 +4,7 @@ All in float64, as in the tests of the solvers, whose network and helpers these 
 """
 
 import importlib
+import inspect
 import warnings
 
 import jax
@@ -57,7 +58,8 @@ def scheduler(monkeypatch):
         module = importlib.import_module(f"diffusers.schedulers.scheduling_{MODULES[name]}")
         monkeypatch.setattr(module, "torch", Doubled(torch))
         monkeypatch.setattr(module, "np", Doubled(np))
-        made = getattr(module, name)(**{k: v for k, v in config.items() if k[0] != "_"})
+        known = inspect.signature(getattr(module, name)).parameters  # it ignores the others
+        made = getattr(module, name)(**{k: v for k, v in config.items() if k in known})
         made.set_timesteps(steps)
         return made
 
@@ -254,7 +256,7 @@ def test_what_evaluate_draws_with_is_the_class(x64, scheduler, monkeypatch, tmp_
     keys = jax.random.split(jax.random.key(3), SAMPLES)
     mine = sample_ours(found.table, model, jnp.asarray(starts()), keys)
     drawn = jax.vmap(lambda n: jax.vmap(lambda key: draw(key, n, (SIZE,)))(keys))
-    fresh = np.asarray(drawn(jnp.arange(1, found.table.nfe + 1)))
+    fresh = np.array(drawn(jnp.arange(1, found.table.nfe + 1)))
     module = importlib.import_module("diffusers.schedulers.scheduling_ddpm")
     monkeypatch.setattr(module, "randn_tensor", lambda *given, generator, **more: generator)
     theirs = run_theirs(scheduler(config, 5), starts(), fresh)
@@ -280,3 +282,26 @@ def test_what_diffusers_saves_is_read(tmp_path, made):
     saved = import_scheduler(tmp_path, 3)
     assert saved == import_scheduler(scheduler.config, 3)
     assert saved.notes == ()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "words", "argument", "listed"),
+    [
+        ("DPMSolverMultistep", "", "timesteps", [999.0, 700.0, 411.0, 200.0, 30.0]),
+        ("EulerDiscrete", "", "timesteps", [999.0, 700.5, 411.25, 200.0, 30.75]),
+        ("UniPCMultistep", "flow flow_shift=3.0", "sigmas", [1.0, 0.71, 0.5, 0.21, 0.06]),
+        ("FlowMatchEulerDiscrete", "shift=3.0", "sigmas", [1.0, 0.71, 0.5, 0.21, 0.06]),
+    ],
+)
+def test_a_list_that_it_is_given(x64, scheduler, name, words, argument, listed):
+    """What lists are scored with: rounded and shifted as the class does."""
+    config = configuration(name, words)
+    made = scheduler(config, 5)
+    made.set_timesteps(**{argument: np.array(listed)})
+    found = read_sampler(config, 5, listed)
+    x, noise = starts(), np.zeros((5, SAMPLES, SIZE))
+    # Flows' lists and FlowMatch's and Euler's timesteps become float32 in diffusers.
+    tolerance = 1e-8 if name == "DPMSolverMultistep" else 1e-5
+    theirs = run_theirs(made, x, noise)
+    np.testing.assert_allclose(run_ours(found, x, noise), theirs, rtol=tolerance, atol=tolerance)
