@@ -140,7 +140,12 @@ def test_sample(digits):
     np.testing.assert_allclose(few, many[:5], atol=1e-5)
     succeed("sample", "run", "--n", 5, cwd=folder)
     with Image.open(folder / "samples.png") as image:
-        assert image.size == ((3 * 9 - 1) * 4, (2 * 9 - 1) * 4)
+        width, height = (3 * 9 - 1) * 4, (2 * 9 - 1) * 4
+        assert image.text["K"] == "3"
+        below = np.asarray(image.convert("L"))[height:]
+        assert image.size[0] >= width
+        assert np.mean(below == 255) > 0.5  # a few lines of text
+        assert np.any(below < 100)
 
 
 @pytest.mark.slow

@@ -11,10 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from matplotlib.figure import Figure
 from PIL import Image
 
 from samplerzoo.data import Images, read
-from samplerzoo.runs.pictures import draw_curve, draw_grid, draw_strips, is_image, tile
+from samplerzoo.metrics.intervals import Interval
+from samplerzoo.runs.curves import Point
+from samplerzoo.runs.pictures import (
+    draw_curve,
+    draw_grid,
+    draw_scores,
+    draw_strips,
+    is_image,
+    tile,
+)
 
 GREY, COLOUR = (8, 6, 1), (8, 6, 3)
 
@@ -381,6 +391,19 @@ def test_tile_keeps_every_image(n, columns, height, width, channels):
         np.testing.assert_allclose(part / 127.5 - 1, np.clip(image, -1, 1), atol=0.5 / 127.5 + 1e-5)
     if columns > 1:
         assert np.all(grid[:, width] == 128)
+
+
+def test_numbers_at_an_axis_are_plain(monkeypatch):
+    """Formulas are not drawn, so none may stand there."""
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    draw_curve([10.0**-power for power in np.linspace(0, 5, 50)])
+    draw_scores({"a": {4: Point("a", Interval(2.0)), 8: Point("a", Interval(0.2))}})
+    for figure in figures:
+        figure.canvas.draw()
+        labels = [label.get_text() for label in figure.axes[0].get_yticklabels(which="both")]
+        assert sum(map(bool, labels)) >= 2
+        assert not any("$" in label for label in labels)
 
 
 def test_pictures_of_anything():

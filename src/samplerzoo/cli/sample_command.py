@@ -83,8 +83,9 @@ def _of_run(run) -> dict[str, Any]:
     told["K"] = config.steps
     if run.finished:
         space, mine = config.report_features, run.result["sampler"]
-        own = [row for row in run.scores.rows if (row.sampler, row.features) == (mine, space)]
-        told |= {f"FD in {label_of(space)}": r.scores["fd"] for r in own if "fd" in r.scores}
+        for row in run.scores.rows:
+            if (row.sampler, row.features) == (mine, space) and "fd" in row.scores:
+                told[f"FD in {label_of(space)}"] = f"{row.scores['fd']:.2f}"
     return told
 
 

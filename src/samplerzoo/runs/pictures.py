@@ -9,9 +9,10 @@ from warnings import catch_warnings, filterwarnings
 import matplotlib
 import numpy as np
 from jaxtyping import Float
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-from PIL import Image
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
+from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from .curves import Curves
@@ -51,7 +52,8 @@ def draw_grid(
 
     Args:
         images: Samples in [-1, 1], of one channel or three.
-        about: What they are of, which the file says where programs show what a file says of itself.
+        about: What they are of, by name: it stands below the samples, a line for each, and in the
+            file's own text.
 
     Returns:
         A PNG file.
@@ -64,8 +66,21 @@ def draw_grid(
         said.add_itxt(key, text)
     buffer = io.BytesIO()
     shown = Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid)
+    if about:
+        shown = _above_text(shown, "\n".join(f"{key}: {text}" for key, text in about.items()))
     shown.save(buffer, "PNG", pnginfo=said)
     return buffer.getvalue()
+
+
+def _above_text(picture: Image.Image, text: str) -> Image.Image:
+    """A picture with lines of text below it."""
+    font, gap = ImageFont.load_default(12), 6
+    box = ImageDraw.Draw(picture).multiline_textbbox((gap, picture.height + gap), text, font)
+    size = (max(picture.width, int(box[2]) + gap), int(box[3]) + gap)
+    made = Image.new(picture.mode, size, "white")
+    made.paste(picture)
+    ImageDraw.Draw(made).multiline_text((gap, picture.height + gap), text, "black", font)
+    return made
 
 
 def draw_strips(
@@ -125,6 +140,7 @@ def draw_curve(kids: Sequence[float], title: str = "") -> bytes:
             mean = np.convolve(kids, np.ones(window) / window, "valid")
             axis.plot(steps[window - 1 :], mean, color="C0", label=f"mean of {window}")
             axis.set_yscale("symlog", linthresh=_bend(kids, window))
+            _say_numbers(axis.yaxis)
         else:
             axis.plot(steps, kids, color="C0", marker="o", label="batch")
             axis.set_xlim(0.5, max(1, len(kids)) + 0.5)
@@ -161,10 +177,18 @@ def draw_scores(lines: Curves, title: str = "", kind: str = "png") -> bytes:
         axis.set_xticks(range(len(counts)), [str(nfe) for nfe in counts])
         if all(point.score.low > 0 for line in lines.values() for point in line.values()):
             axis.set_yscale("log")
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_minor_formatter(NullFormatter())
+            _say_numbers(axis.yaxis)
         axis.set_xlabel("network evaluations a sample")
         axis.set_ylabel("FD")
         axis.legend()
         return _png(figure, title) if kind == "png" else _svg(figure, title)
+
+
+def _say_numbers(axis: Axis) -> None:
+    """Label an axis with plain numbers, as formulas are not drawn."""
+    axis.set_major_formatter(FormatStrFormatter("%g"))
 
 
 def _bend(kids: Sequence[float], window: int) -> float:
