@@ -68,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-    def answer(self, status: int, body: bytes | dict = b"", **headers: str) -> None:
+    def answer(self, status: int, body: bytes | dict | list = b"", **headers: str) -> None:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         for name, value in {"Content-Length": str(len(data)), **headers}.items():
@@ -103,8 +103,9 @@ class Handler(BaseHTTPRequestHandler):
         if commit not in repository.commits:
             return self.error(404, "RevisionNotFound")
         if file is None:
-            about = list_tree(repository, commit) if tree else describe(name, repository, commit)
-            return self.answer(200, json.dumps(about).encode())
+            if tree:
+                return self.answer(200, list_tree(repository, commit))
+            return self.answer(200, describe(name, repository, commit))
         if repository.gated and not allowed:
             return self.error(401, "GatedRepo")
         if file not in repository.commits[commit]:

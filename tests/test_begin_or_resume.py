@@ -126,6 +126,7 @@ EDITS = {
     "times": "linear-searched",
     "kernel": "polynomial",
     "kernel_options": {"degree": 2},
+    "optimiser": "slow",
     "label": 3,
     "guidance": 2.0,
     "labels": "0-4",

@@ -215,6 +215,7 @@ def test_list(tmp_path):
         "datasets",
         "metrics",
         "objectives",
+        "optimisers",
         "exporters",
     }
     assert groups == set(everything)

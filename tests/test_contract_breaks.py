@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jaxtyping import Array
 
@@ -29,6 +30,7 @@ from samplerzoo.testing import (
     check_kernel,
     check_metric,
     check_model,
+    check_optimiser,
 )
 
 
@@ -329,6 +331,26 @@ def test_a_kernel_of_the_wrong_shape():
 
 def model(answer):
     return lambda: DiffusionModel(lambda x, t: answer(x), CosineVP(), (2, 3), clip=None)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda steps, rate: rate, "must make an optax.GradientTransformation"),
+        (lambda steps, rate: optax.scale(rate), "must come nearer"),
+        (lambda steps, rate: optax.scale(jnp.nan), "must make finite steps"),
+        (lambda steps, rate: ADAM._replace(update=wrong), "must make steps of the parameters'"),
+    ],
+)
+def test_optimiser(make, sentence):
+    refused(check_optimiser, sentence, make)
+
+
+ADAM = optax.adam(0.1)
+
+
+def wrong(updates, state, params=None):
+    return jax.tree.map(jnp.ravel, updates), state
 
 
 @pytest.mark.parametrize(

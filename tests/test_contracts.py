@@ -69,6 +69,11 @@ def test_every_objective_is_checked():
     assert {name for name, _ in OBJECTIVE_OPTIONS} == set(entries("objectives"))
 
 
+@pytest.mark.parametrize("name", entries("optimisers"))
+def test_optimiser(name):
+    testing.check_optimiser(load("optimisers", name))
+
+
 @pytest.mark.parametrize("name", entries("exporters"))
 def test_exporter(name):
     testing.check_exporter(load("exporters", name))

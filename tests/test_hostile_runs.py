@@ -178,7 +178,7 @@ NAMED |= {
     "kernel-in-a-list": ({"kernel": "linear,python:canary:Kernel"}, pull_and_search, NONE),
     "kernel-option": ({"kernel_options": {"f": "python:canary:f"}}, pull_and_search, "no option"),
     "metrics": ({"metrics": "python:canary:metric"}, evaluate, "unknown key 'metrics'"),
-    "optimiser": ({"optimiser": "python:canary:f"}, pull_and_search, "unknown key 'optimiser'"),
+    "optimiser": ({"optimiser": "python:canary:f"}, pull_and_search, CODE),
     "objective-plain": ({"objective": "python:canary:f"}, pull_and_search, CODE),
     "objective-in-a-sum": ({"objective": "kid+python:canary:f"}, pull_and_search, CODE),
     "objective-weighed": ({"objective": "kid + 0.1*python:canary:f"}, pull_and_search, CODE),

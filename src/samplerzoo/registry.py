@@ -22,6 +22,7 @@ GROUPS = {
     "families": "family",
     "kernels": "kernel",
     "objectives": "objective",
+    "optimisers": "optimiser",
     "models": "model",
     "formats": "model format",
     "features": "feature extractor",

@@ -15,6 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array
 
 from .core.drawing import make_table
@@ -24,6 +25,7 @@ from .core.kernels import AbstractKernel, Linear
 from .core.loss import batch_loss
 from .core.model import DiffusionModel
 from .core.objectives import AbstractObjective
+from .core.optimise import MakeOptimiser
 from .core.schedule import EDM, AbstractSchedule, CosineVP, DiscreteVP, LinearVP, RectifiedFlow
 from .core.table import StepTable
 from .data import AbstractDataset
@@ -242,6 +244,47 @@ class _Logits(AbstractExtractor):
 
 def _same(features: Array) -> Array:
     return features
+
+
+def check_optimiser(make: MakeOptimiser) -> None:
+    """Check the contract of `samplerzoo.optimisers`.
+
+    1. It makes an `optax.GradientTransformation` of a number of steps, down to one, and a rate.
+    2. Its steps are of the shapes and types of what is searched, and finite.
+    3. In 100 of them it comes nearer to the least value of a convex function.
+
+    Args:
+        make: What the entry point leads to, a function of the number of steps and the highest
+            learning rate.
+
+    Raises:
+        AssertionError: A rule is broken; the message names it.
+    """
+    for steps in (1, 100):
+        optimiser = make(steps, 0.03)
+        right = isinstance(optimiser, optax.GradientTransformation)
+        _rule(right, make, "must make an optax.GradientTransformation")
+    point = {"a": jnp.ones((2, 3)), "b": jnp.ones(())}
+    state = optimiser.init(point)
+
+    def loss(point):
+        return sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(point))
+
+    @jax.jit
+    def step(point, state):
+        updates, state = optimiser.update(jax.grad(loss)(point), state, point)
+        return updates, state
+
+    with jax.numpy_dtype_promotion("standard"):  # as optax mixes integers and floats
+        for _ in range(100):
+            updates, state = step(point, state)
+            pairs = zip(jax.tree.leaves(updates), jax.tree.leaves(point), strict=True)
+            alike = all((u.shape, u.dtype) == (p.shape, p.dtype) for u, p in pairs)
+            _rule(alike, make, "must make steps of the parameters' shapes")
+            point = jax.tree.map(jnp.add, point, updates)
+    value = float(loss(point))
+    _rule(np.isfinite(value), make, "must make finite steps")
+    _rule(value < 7, make, "must come nearer to the least value of a convex function")
 
 
 def check_model(make: Callable[[], DiffusionModel]) -> None:

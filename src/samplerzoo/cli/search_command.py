@@ -104,6 +104,11 @@ def option(name: str, text: str, **more):
     metavar="KEY=VALUE",
     help="An option of the kernel, such as degree=3, or help; repeatable.",
 )
+@option(
+    "--optimiser",
+    "Optimiser: a name, or python:module:attribute (a function of the steps and the highest "
+    "learning rate that makes an optax.GradientTransformation).",
+)
 @option("--batch", "Samples a step.")
 @option(
     "--microbatch",
@@ -113,7 +118,7 @@ def option(name: str, text: str, **more):
 )
 @option("--dtype", "Of the network's arithmetic; all else is float32.", type=click.Choice(DTYPES))
 @option("--iterations", "Steps of the optimiser.")
-@option("--learning-rate", "Adam's highest rate, which falls to 0 at the last of the steps.")
+@option("--learning-rate", "The optimiser's highest rate; Adam's falls to 0 at the last step.")
 @option(
     "--patience",
     "End a search early, when its smoothed objective has had no new best for so many steps, "

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -19,6 +19,8 @@ from .model import DiffusionModel
 from .objectives import AbstractObjective
 from .types import Key, Scalar
 
+# Makes an optimiser of the steps of a search and the highest learning rate.
+MakeOptimiser: TypeAlias = Callable[[int, float], optax.GradientTransformation]
 PATIENCE = 10  # skipped steps in a row that end a search
 
 

@@ -11,12 +11,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import ArrayLike, Float
 
 from ..backbones import Rounded
 from ..core.families import AbstractFamily, Times
 from ..core.kernels import AbstractKernel
 from ..core.model import DiffusionModel
+from ..core.optimise import MakeOptimiser
 from ..data import AbstractDataset, Images, Range, Shape, other_shape, read
 from ..features import (
     AbstractExtractor,
@@ -52,6 +54,7 @@ from .names import (
     find,
     load_format,
     load_formats,
+    name_of,
     options as read_options,
     parse,
 )
@@ -338,6 +341,38 @@ def load_kernel(
         ValueError: There is no such kernel, or it takes no such options.
     """
     return _member("kernels", AbstractKernel, given, {}, options, allow_code)
+
+
+def load_optimiser(
+    given: str | MakeOptimiser, iterations: int, learning_rate: float, *, allow_code: bool = True
+) -> optax.GradientTransformation:
+    """Make an optimiser for a search.
+
+    Args:
+        given: A registered name, `python:module:attribute`, or the function that makes it of the
+            number of steps and the highest learning rate, such as `samplerzoo.adam`.
+        iterations: The steps of the search.
+        learning_rate: The highest rate.
+        allow_code: Whether a name may lead to code.
+
+    Raises:
+        ValueError: There is no such optimiser, or it cannot be made.
+    """
+    name = given if isinstance(given, str) else name_of(given)
+    what = f"The optimiser {name!r}"
+    make = find("optimisers", given, allow_code=allow_code) if isinstance(given, str) else given
+    try:
+        made = make(iterations, learning_rate)
+    except Exception as error:
+        raise ValueError(
+            f"{what} cannot be made of {iterations} steps and a rate of {learning_rate:g}: "
+            f"{phrase(error)}."
+        ) from error
+    if not isinstance(made, optax.GradientTransformation):
+        raise ValueError(
+            f"{what} makes {type(made).__name__}; it must make an optax.GradientTransformation."
+        )
+    return made
 
 
 def _member(

@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 
 import jax
 import numpy as np
-import optax
 from jaxtyping import Float
 
 from ..core.devices import all_devices
@@ -24,9 +23,9 @@ from ..core.model import DiffusionModel
 from ..core.objectives import AbstractObjective
 from ..core.optimise import (
     DivergedError,
+    MakeOptimiser,
     SearchState,
     Step,
-    adam,
     compile_step,
     descend,
     finish,
@@ -112,6 +111,7 @@ def search(
     objective: str | AbstractObjective = "kid",
     kernel: str | type[AbstractKernel] | AbstractKernel = "linear",
     kernel_options: Mapping[str, Any] | None = None,
+    optimiser: str | MakeOptimiser = "adam",
     batch: int = 256,
     microbatch: int | str = "auto",
     dtype: str = "float32",
@@ -174,12 +174,14 @@ def search(
             terms are first divided by what they are at the start. Or an objective as it is.
         kernel: A KID kernel's registered name, `python:module:attribute`, its class, or a kernel.
         kernel_options: Options of the kernel, such as `{"degree": 3}`.
+        optimiser: A registered name, `python:module:attribute`, or a function that makes an
+            `optax.GradientTransformation` of the number of steps and the highest learning rate.
         batch: Samples a step.
         microbatch: Most samples that a device takes through the network at a time; the gradient is
             the whole batch's. `"auto"` is what its free memory holds.
         dtype: Of the network's arithmetic, `"float32"` or `"bfloat16"`; all else is float32.
         iterations: Steps of the optimiser.
-        learning_rate: Adam's highest rate, which falls to 0 at the last of the steps.
+        learning_rate: The optimiser's highest rate; Adam's falls to 0 at the last step.
         patience: End a search when its objective, smoothed over steps, has had no new best for so
             many steps, whatever its learning rate is by then; 0 never ends one early.
         n: Samples scored at the end.
@@ -226,6 +228,7 @@ def search(
         "objective": objective,
         "kernel": kernel,
         "kernel_options": dict(kernel_options or {}),
+        "optimiser": optimiser,
         "batch": batch,
         "microbatch": microbatch,
         "dtype": dtype,
@@ -264,6 +267,7 @@ def resume(
     report_features: Extractor | None = None,
     objective: AbstractObjective | None = None,
     kernel: type[AbstractKernel] | AbstractKernel | None = None,
+    optimiser: MakeOptimiser | None = None,
     progress: bool = True,
     callback: OnStep | None = None,
     crew: Crew | None = None,
@@ -283,6 +287,7 @@ def resume(
         report_features: The report's features, if they were an object.
         objective: The objective, if it was an object.
         kernel: The kernel, if it was an object.
+        optimiser: What makes the optimiser, if it was an object.
         progress: Whether bars are shown on stderr.
         callback: Called after each step as `callback(step, kid, state)`.
         crew: Several processes that search together.
@@ -305,6 +310,7 @@ def resume(
         "report_features": report_features,
         "objective": objective,
         "kernel": kernel,
+        "optimiser": optimiser,
     }
     objects = {part: value for part, value in given.items() if value is not None}
     work = _Work(objects, None, progress, callback, crew)
@@ -396,9 +402,7 @@ class _Work:
             setup = load_setup(config, self.objects, self.shown, *kept)
             check_hashes(config, setup.hashes)
             config = setup.config
-            load_checkpoint(
-                folder, start(setup.family, setup.free, adam(config.iterations, 1.0)), config
-            )
+            load_checkpoint(folder, start(setup.family, setup.free, setup.optimiser), config)
             self.crew.tell(folder)
             return self._search(folder, config, setup)
 
@@ -525,22 +529,19 @@ class _Search:
 
     def _begin(self) -> SearchState:
         """The last state that was saved, and the log up to there."""
-        state = start(self.setup.family, self.setup.free, self._optimiser())
+        state = start(self.setup.family, self.setup.free, self.setup.optimiser)
         if self.folder is not None:
             remove_leftovers(self.folder)
             state = load_checkpoint(self.folder, state, self.config)
             self.log = cut_log(self.folder, int(state.step))
         return state
 
-    def _optimiser(self) -> optax.GradientTransformation:
-        return adam(self.config.iterations, self.config.learning_rate)
-
     def _compile(self, state: SearchState) -> Step:
         """The step, with a micro-batch that fits where none is given, which config.toml says."""
         config, setup, mesh = self.config, self.setup, all_devices()
 
         def make(microbatch: int) -> Step:
-            parts = (setup.family, state, setup.model, setup.objective, self._optimiser())
+            parts = (setup.family, state, setup.model, setup.objective, setup.optimiser)
             return compile_step(*parts, config.batch, microbatch, mesh)
 
         free = free_memory()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import numpy as np
+import optax
 from jaxtyping import PyTree
 
 from ..core.devices import all_devices
@@ -44,6 +45,7 @@ from .parts import (
     load_features,
     load_kernel,
     load_model,
+    load_optimiser,
     load_references,
     random_images,
     split_sampler,
@@ -63,6 +65,7 @@ PARTS = {
     "report_features": "features",
     "objective": "objectives",
     "kernel": "kernels",
+    "optimiser": "optimisers",
 }
 # Of a configuration, what says nothing of what is searched.
 _ASIDE = (
@@ -90,6 +93,7 @@ class Setup(NamedTuple):
         free: What of it is searched, see `free_parameters`.
         model: The model.
         objective: What the search minimises; its features do not round samples to 8 bits.
+        optimiser: What takes the search's steps.
         computed: Arrays that took long to compute for the objective, by name.
         warm: The parameters that the search starts from, where they are a neighbour's result.
         features: The extractors of the report, by name.
@@ -103,6 +107,7 @@ class Setup(NamedTuple):
     free: PyTree[bool]
     model: DiffusionModel
     objective: AbstractObjective
+    optimiser: optax.GradientTransformation
     computed: dict[str, np.ndarray]
     warm: dict[str, np.ndarray]
     features: dict[str, Extractor]
@@ -354,6 +359,7 @@ def load_setup(
             "(-F per_step=true)."
         )
     kernel = load_kernel(parts["kernel"], config.kernel_options, **trust)
+    optimiser = load_optimiser(parts["optimiser"], config.iterations, config.learning_rate, **trust)
     data = load_data(parts["data"], model.shape, model.clip, config.split, config.crop, **trust)
     searched = _by_name(config.features, parts["features"])
     spaces = searched | {config.report_features: parts["report_features"]}
@@ -402,6 +408,7 @@ def load_setup(
         free,
         model,
         objective,
+        optimiser,
         computed,
         to_tensors(eqx.filter(family, free)) if config.warm else {},
         features,

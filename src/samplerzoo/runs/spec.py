@@ -180,6 +180,7 @@ class Config:
             `kid+0.1*teacher`.
         kernel: The name of the KID's kernel.
         kernel_options: Options of the kernel.
+        optimiser: The name of the optimiser.
         batch: Samples a step.
         microbatch: Samples that a device takes through the network at a time; `"auto"` until a
             search has begun, then the number that was chosen, so that resuming repeats it.
@@ -223,6 +224,7 @@ class Config:
     objective: str = "kid"
     kernel: str = "linear"
     kernel_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    optimiser: str = "adam"
     batch: int = 256
     microbatch: int | str = "auto"
     dtype: str = "float32"

@@ -100,6 +100,7 @@ _SEARCHED = (
     "objective",
     "kernel",
     "kernel_options",
+    "optimiser",
     "batch",
     "dtype",
     "iterations",
