@@ -24,6 +24,7 @@ SEARCH = {
     "family_options": {"start": "ddim"},
     "times": "quadratic-searched",
     "data": "digits-train",
+    "batch": 512,
     "n": 100,
 }
 SETS = {"data": "digits-train", "held_out": "digits-held-out"}
