@@ -145,6 +145,7 @@ def test_dense_and_mlp_keep_shapes():
     assert not jnp.allclose(network(x, jnp.asarray(3.0)), network(x, jnp.asarray(300.0)))
 
 
+@pytest.mark.slow
 def test_half_precision_stays_close_and_hears_every_timestep():
     network = UNet.from_config(unets.SMALL, key=jax.random.key(0))
     rounded = Rounded(network, jnp.bfloat16)

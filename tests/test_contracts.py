@@ -60,6 +60,7 @@ OBJECTIVE_OPTIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), OBJECTIVE_OPTIONS)
 def test_objective(name, options):
     testing.check_objective(load("objectives", name), **options)

@@ -74,6 +74,7 @@ def test_the_program_does_not_grow_with_the_steps(family, parts):
     assert many <= 1.1 * few
 
 
+@pytest.mark.slow
 def test_the_loop_holds_no_convolution_off_the_fast_path(parts):
     """All convolutions, those of the backward pass too, are plain NHWC/HWIO ones."""
     program = gradient(RDDIM(4), *parts).as_text()

@@ -120,6 +120,7 @@ def inception_tensors():
     return extractors.inception_tensors()
 
 
+@pytest.mark.slow
 def test_inception(inception_tensors):
     """The contract, 2048 features, and logits that do not know of the bias."""
     phi = Inception.from_tensors(inception_tensors, "clean-fid")
@@ -147,6 +148,7 @@ def test_other_tensors_are_no_inception(inception_tensors, change, words):
         Inception.from_tensors(tensors)
 
 
+@pytest.mark.slow
 def test_vision_transformers():
     """Both layouts keep the contract; CLIP's features lie on the unit sphere."""
     for config, width in ((extractors.DINOV2, 16), (extractors.CLIP, 8)):
@@ -216,6 +218,7 @@ def test_what_is_no_cifar_resnet(tmp_path, drop, words):
         load_cifar_resnet(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="the published ResNets and CIFAR-10 are not here")
 def test_the_published_resnets_classify():
     """Every twentieth test image; on all of them it is 81.0% and 83.2%."""

@@ -80,6 +80,7 @@ def test_samples(model, path):
         sz.sample(path, 4)
 
 
+@pytest.mark.slow
 def test_a_search_starts_from_it(model, path):
     """And keeps its numbers, whatever becomes of the file."""
     given = {"data": images(), "features": features, "report_features": other_features}

@@ -77,6 +77,7 @@ def test_of_dependent_numbers(x64):
     assert abs(np.mean(estimates) - expected) < 4 * error + 2e-3
 
 
+@pytest.mark.slow
 def test_bits_per_dimension(x64):
     """The mean over data, its standard error, and what bins add."""
     schedule = MAKERS["edm"]()

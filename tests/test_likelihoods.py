@@ -72,6 +72,7 @@ def test_it_is_of_held_out_data_and_done_once(tmp_path):
     assert first.rows[0].scores["nll"] > 2  # three times the spread
 
 
+@pytest.mark.slow
 def test_the_tolerance_is_an_option():
     coarse, fine = (
         sz.evaluate(f"ode:rtol={tol},atol={tol}", metrics="fd", n=50, **given()).rows[0].nfe

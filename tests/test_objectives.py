@@ -63,6 +63,7 @@ def parts():
     return model, terms
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_finite_differences_however_a_batch_is_cut(x64):
     """Of the sum of all objectives, in four samples and then two, against six at once."""
     model, terms = parts()

@@ -331,6 +331,7 @@ def test_objects_are_asked_for_again(run, tmp_path):
             getattr(unsaid, part)
 
 
+@pytest.mark.slow
 def test_classes_images_paths_and_functions_stand_for_parts(run, tmp_path):
     """Each gives the numbers of the objects that they stand for."""
     given = parts()

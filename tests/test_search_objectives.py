@@ -50,6 +50,7 @@ def test_what_is_no_sum_is_refused(text):
         parse_objective(text)
 
 
+@pytest.mark.slow
 def test_terms_share_a_pool_and_are_scaled_and_kept():
     found, config, objects = setup(objective=TEACHER)
     assert isinstance(found.objective, Sum)
@@ -63,6 +64,7 @@ def test_terms_share_a_pool_and_are_scaled_and_kept():
     np.testing.assert_array_equal(again.terms[1].targets, 2 * teacher.targets)
 
 
+@pytest.mark.slow
 def test_several_spaces_are_searched_at_once():
     run = sz.search(**{**parts(), "features": [features, "pixels"]}, **SMALL)
     assert run.config.features == "object:features,pixels"

@@ -23,6 +23,7 @@ def drawn(shape, channels, dtype=jnp.float32):
     return jax.random.normal(keys[0], shape, dtype), kernel * (9 * shape[-1]) ** -0.5
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=6)
 @given(
     shape=st.tuples(*[st.integers(1, 3)] * 4),
