@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import samplerzoo as sz
-from cli_tools import SMALL, run
+from cli_tools import ENVIRONMENT, SMALL, run
 from samplerzoo.assets import digits_model
 from samplerzoo.core.engine import draw
 
