@@ -33,7 +33,9 @@ from .saved import is_text
 from .spec import Config
 from .times import times_on
 
-SAMPLES = 512  # that each sampler is tried with, whatever the batch of a search
+SAMPLES = 512  # that each sampler is tried with, at most
+LEAST = 64  # samples that are enough to tell good samplers from bad
+SHARE = 0.1  # of a search's network evaluations, which the choice takes at most
 
 
 class Neighbour(NamedTuple):
@@ -83,7 +85,7 @@ def choose_for(
     rivals = unsearched_tables(config.steps, model.schedule)
     starts = _starts(config, family, model, rivals)
     tables = rivals | starts
-    choice = choose_among(tables, model, measure, progress)
+    choice = choose_among(tables, model, measure, progress, n=_samples(config, len(tables)))
     best = best_of({name: choice.scores[name] for name in rivals})
     start = best_of({name: choice.scores[name] for name in starts}) if starts else ""
     if progress:
@@ -92,16 +94,26 @@ def choose_for(
     return Choices(start, best, choice.scores)
 
 
+def _samples(config: Config, tried: int) -> int:
+    """How many samples each of some samplers is tried with.
+
+    A step of a search asks the network three times for each sample and row.
+    """
+    most = SHARE * 3 * config.batch * config.iterations / tried
+    return int(min(SAMPLES, max(LEAST, most)))
+
+
 def choose_among(
     tables: Mapping[str, StepTable],
     model: DiffusionModel,
     measure: KID,
     progress: bool,
     label: str = "unsearched samplers",
+    n: int = SAMPLES,
 ) -> Choice:
     """Choose the best of some samplers by samples that are neither searched nor scored with."""
     mesh = all_devices()
-    score = distance_of(model, measure, choice_key(), SAMPLES, mesh=mesh, apply=apply)
+    score = distance_of(model, measure, choice_key(), n, mesh=mesh, apply=apply)
     with progress_bar(len(tables), label, progress) as bar:
 
         def told(table: StepTable) -> float:
