@@ -376,11 +376,12 @@ def load_setup(
         family, free = _searched(config, parts["family"], model)
     if neighbour is not None:
         alike = dataclasses.replace(config, start=neighbour.start, warm=neighbour.steps)
-        carried = _carried(*_searched(alike, parts["family"], model), neighbour.family)
+        theirs, of_theirs = _searched(alike, parts["family"], model)
+        carried = _carried(theirs, of_theirs, neighbour.family)
         name = run_name(neighbour.steps)
         tried = choose_warm(family, carried, name, model, measure, progress)
         if tried[name] < tried["start"]:
-            config, family = alike, carried
+            config, family, free = alike, carried, of_theirs
         config = dataclasses.replace(config, warm_tried=tried)
     elif config.warm and warm:
         family = eqx.combine(from_tensors(eqx.filter(family, free), dict(warm)), family)
