@@ -10,7 +10,8 @@ def use_all_cores() -> None:
     """Have JAX see a device in every core this process may use, if nothing else is said.
 
     A batch is then shared between the cores. XLA computes most operations of a small network in one
-    thread, so two devices of one core do twice the work of one device of two.
+    thread, so two devices of one core do more than one device of two: a step of the digits' search
+    takes about 0.6 of the time.
 
     It is for programs to call before JAX is imported: a library does not choose that.
     """
