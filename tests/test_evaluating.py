@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import shutil
 from pathlib import Path
 
 import jax
@@ -14,7 +16,8 @@ from cli_tools import TOY, succeed, write_toys
 from report_page import check_page
 from samplerzoo.metrics.builtin import fd
 from samplerzoo.runs.evaluation import load_evaluation
-from samplerzoo.runs.samplers import Families, sampler_tables
+from samplerzoo.runs.samplers import Families, named_samplers, sampler_tables
+from samplerzoo.runs.store import save_sweep
 
 SHAPE = (4, 4, 1)
 MODEL = sz.DiffusionModel(lambda x, t: 0.5 * x * t, sz.LinearVP(), SHAPE)
@@ -86,6 +89,30 @@ def test_names_may_be_given_and_are_told_apart():
     assert found.rows[0].scores == found.rows[1].scores
     twice = sz.evaluate([table, table], **ON)
     assert [row.sampler for row in twice.rows] == ["steptable", "steptable-2"]
+
+
+def test_a_sweep_is_its_runs(run, digits_run, tmp_path):
+    """In memory, by a name, or as a folder; so for a zoo, and for the command."""
+    sweep = sz.Sweep({3: run})
+    found = sz.evaluate([sweep, sweep], n=16, metrics="fd", progress=False)
+    assert {row.sampler for row in found.rows} == {"sweep/k3", "sweep-2/k3"}
+    named = sz.evaluate({"mine": sweep, "one": run}, n=16, metrics="fd", progress=False)
+    scores = {row.sampler: row.scores for row in named.rows if row.features == "object:features"}
+    assert scores["mine/k3"] == scores["one"]
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    save_sweep(folder, {3: digits_run.config, 4: digits_run.config})
+    shutil.copytree(digits_run.path, folder / "k3")
+    with pytest.raises(ValueError, match=r"sweep/k4 holds no run"):
+        sz.evaluate(folder, n=16)
+    shutil.copytree(digits_run.path, folder / "k4")
+    for given in (folder, str(folder), f"{folder}/", folder / "sweep.toml"):
+        names = [f"{os.path.normpath(given)}/k{steps}" for steps in (3, 4)]
+        loaded = named_samplers(given)
+        assert list(loaded) == names
+        assert [one.config for one in loaded.values()] == [digits_run.config] * 2
+    with pytest.raises(ValueError, match=r"sweep/k3 and .*sweep/k4 are the same search"):
+        sz.zoo([folder], tmp_path / "zoo")
 
 
 def test_it_is_the_command(tmp_path):

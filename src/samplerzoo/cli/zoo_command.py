@@ -20,9 +20,9 @@ from .common import command, debug_option, quiet_option
 def zoo(runs: tuple[str, ...], out: Path, quiet: bool):
     """Write a static page that shows finished runs side by side.
 
-    A RUN is a folder, or one published as hf:owner/name. The page has each one's scores beside the
-    best baseline's, its samples, and the commands to use it in each tool; it needs nothing else
-    than the pictures beside it.
+    A RUN is a folder, that of a sweep for all its runs, or one published as hf:owner/name. The page
+    has each one's scores beside the best baseline's, its samples, and the commands to use it in
+    each tool; it needs nothing else than the pictures beside it.
     """
     from ..reports.zoo_page import zoo as call
 

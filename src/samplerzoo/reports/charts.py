@@ -196,7 +196,7 @@ def _mark(look: Look) -> dict[str, Any]:
 
 
 def search_chart(searches: Sequence[Search], looks: Mapping[str, Look], name: str) -> Markup | None:
-    """Draw KID against the step, for the searches at one NFE; None without logs.
+    """Draw what was minimised against the step, for the searches at one NFE; None without logs.
 
     Each step of a short search is a point; of a long one, a line shows means of steps beside one
     another.
@@ -209,7 +209,7 @@ def search_chart(searches: Sequence[Search], looks: Mapping[str, Look], name: st
     last = [line[-1][1] for line in lines.values() if math.isfinite(line[-1][1])]
     unit = 3 * float(np.median(np.abs(last))) if last else 0.0
     chart = Chart(WIDTH, HEIGHT, (LEFT, RIGHT, TOP, BOTTOM))
-    _kid_axis(chart.axes, values, max(unit, 1e-9))
+    _value_axis(chart.axes, values, max(unit, 1e-9))
     most = max(len(search.kids) for search in logged)
     chart.axes.set_xlim(*((0.5, most + 0.5) if most <= _SEEN else (0, most)))
     chart.axes.xaxis.set_major_locator(MaxNLocator(**_WHOLE))
@@ -224,12 +224,10 @@ def search_chart(searches: Sequence[Search], looks: Mapping[str, Look], name: st
         f"{called} from {short(line[0][1])} to {short(line[-1][1])}"
         for called, line in lines.items()
     )
-    return chart.markup(
-        f"KID in the searched features against the step of the search: {ends}.", name
-    )
+    return chart.markup(f"What was minimised against the step of the search: {ends}.", name)
 
 
-def _kid_axis(axes: Axes, values: Sequence[float], unit: float) -> None:
+def _value_axis(axes: Axes, values: Sequence[float], unit: float) -> None:
     """Make it linear where the numbers are of one size, else linear within `unit` of 0 only."""
     low, high = min(0.0, *values), max(0.0, *values)
     if high - low <= 12 * unit:

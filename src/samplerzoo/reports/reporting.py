@@ -16,7 +16,7 @@ from ..runs.rows import Scores
 from ..runs.run import Run, load_run
 from ..runs.samplers import listed
 from ..runs.store import is_sweep, run_folder
-from ..runs.sweeping import Sweep, sweep_folders
+from ..runs.sweeping import Sweep, runs_of
 from ..wording import phrase
 from .comparison import Comparison
 from .facts import Facts
@@ -124,7 +124,7 @@ def report(
         RunError: The page cannot be written.
     """
     typed = listed(runs)
-    sweeps = {number: found for number, one in enumerate(typed) if (found := _runs_of(one))}
+    sweeps = {number: found for number, one in enumerate(typed) if (found := _members(one))}
     given = [run for n, one in enumerate(typed) for run in sweeps.get(n, [one])]
     searches, evaluations = _sorted(given)
     if not searches:
@@ -141,13 +141,9 @@ def report(
         raise RunError(f"{path} cannot be written: {phrase(error)}.") from error
 
 
-def _runs_of(given: Given) -> list[Given]:
+def _members(given: Given) -> list[Given]:
     """The runs of a sweep or of its folder; nothing for anything else."""
-    if isinstance(given, Sweep):
-        return list(given.runs.values())
-    if isinstance(given, str | Path) and is_sweep(run_folder(given)):
-        return [str(folder) for folder in sweep_folders(run_folder(given))]
-    return []
+    return [str(run) if isinstance(run, Path) else run for run in runs_of(given).values()]
 
 
 def _sorted(given: Sequence[Given]) -> tuple[dict[str, Run], dict[str, Scores]]:

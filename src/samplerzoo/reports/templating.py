@@ -1,20 +1,21 @@
 """The page: facts in, one HTML file out, which needs nothing else."""
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..runs.objectives import minimised
 from .answer_section import answer
 from .charts import score_chart, search_chart, swatch
 from .coefficients_section import coefficients
 from .comparison import Comparison
 from .cost_section import cost
 from .departures_section import departures
-from .facts import Facts
+from .facts import Facts, Search
 from .looks import SHEET
 from .provenance_section import provenance
 from .samples_section import samples
@@ -61,6 +62,7 @@ def page(facts: Facts, scores: Comparison, order: Standings, verdict: Verdict) -
                 for nfe in facts.steps
                 if (chart := search_chart(facts.at(nfe), facts.looks, f"search-{nfe}"))
             },
+            "minimised": listed(_minimised(facts.searches)),
             "no_logs": listed(name) if (name := _no_logs(facts)) else "",
             "coefficients": coefficients(facts),
             "departures": departures(facts),
@@ -75,6 +77,12 @@ def page(facts: Facts, scores: Comparison, order: Standings, verdict: Verdict) -
             },
         }
         return render("page.html", content)
+
+
+def _minimised(searches: Sequence[Search]) -> list[str]:
+    """What the searches minimised, in words, each once."""
+    configs = [search.config for search in searches]
+    return list(dict.fromkeys(minimised(one.objective, one.features) for one in configs))
 
 
 def _no_logs(facts: Facts) -> list[str]:

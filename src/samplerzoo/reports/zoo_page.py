@@ -17,6 +17,7 @@ from ..runs.parts import better_sides
 from ..runs.rows import ERROR, Row, summarise
 from ..runs.run import Run, load_run
 from ..runs.spec import Config
+from ..runs.sweeping import runs_of
 from ..wording import phrase
 from .comparison import text
 from .looks import SHEET
@@ -100,7 +101,7 @@ def zoo(runs: Sequence[str | Path], out: str | Path) -> Path:
     `samplerzoo zoo`.
 
     Args:
-        runs: Folders of runs, and `hf:owner/name[@revision]`.
+        runs: Folders of runs, those of sweeps for all their runs, and `hf:owner/name[@revision]`.
         out: The folder for `index.html` and `pictures/`; a new or empty one, or an earlier zoo,
             which is replaced.
 
@@ -115,7 +116,9 @@ def zoo(runs: Sequence[str | Path], out: str | Path) -> Path:
     """
     folder = Path(out)
     _check_folder(folder)
-    names = [str(one).rstrip("/") for one in runs]
+    names = [
+        str(name).rstrip("/") for one in runs for name in (list(runs_of(one).values()) or [one])
+    ]
     if not names:
         raise ValueError("A zoo needs at least one finished run; give its folder or hf:owner/name.")
     entries, pictures = gather_zoo({name: load_run(name) for name in names}, names)

@@ -95,11 +95,11 @@ def evaluate(
     The same options, defaults, checks and results as the command `samplerzoo evaluate`.
 
     Args:
-        samplers: One sampler, several, or several by name: a run or its folder, `hf:owner/name`, a
-            JSON file that `import_scheduler` or `export` wrote, a family's registered name
-            (`"unipc-3-karras"` has a grid and `"ddim-quadratic:eta=0.5"` an option too), a class,
-            a member of a family, a table; `"ode"`, the adaptive solver of the model's ODE, whose
-            evaluations are counted.
+        samplers: One sampler, several, or several by name: a run or its folder, a sweep or its
+            folder for all its runs, `hf:owner/name`, a JSON file that `import_scheduler` or
+            `export` wrote, a family's registered name (`"unipc-3-karras"` has a grid and
+            `"ddim-quadratic:eta=0.5"` an option too), a class, a member of a family, a table;
+            `"ode"`, the adaptive solver of the model's ODE, whose evaluations are counted.
         steps: Network evaluations of the families that are given by name or as a class.
         times: The grid of those that name none, as `search` takes it: a name, falling numbers, or a
             file of such. [default: linear and quadratic, both]

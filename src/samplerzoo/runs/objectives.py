@@ -34,9 +34,11 @@ from ..core.objectives import (
 from ..core.scaling import scaled
 from ..core.types import Key, Scalar, State
 from ..features import AbstractExtractor, Pixels, apply
-from .names import OBJECT, PYTHON, find, options
+from ..wording import printable
+from .names import OBJECT, PYTHON, find, label_of, options, split
 from .parts import construct
 
+_WORDS = 60  # characters of what is minimised, beside an axis
 _TERM = re.compile(r"\s*(?:(\d+\.?\d*(?:[eE]-?\d+)?)\s*\*)?\s*([A-Za-z][^*]*?)\s*")
 
 
@@ -236,6 +238,18 @@ def parse_objective(text: str) -> list[Term]:
 def named_objectives(text: str) -> list[str]:
     """Return the names of the objectives that are added in a name; see `parse_objective`."""
     return [term.name for term in parse_objective(text)]
+
+
+def minimised(objective: str, features: str) -> str:
+    """Say in words what a search minimises.
+
+    Args:
+        objective: The objective's name.
+        features: The names of the feature spaces that are searched.
+    """
+    if objective != "kid":
+        return printable(f"objective {label_of(objective)}", _WORDS)
+    return printable(f"KID in {' and '.join(map(label_of, split(features)))}", _WORDS)
 
 
 def make_objective(

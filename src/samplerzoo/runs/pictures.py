@@ -117,14 +117,17 @@ def draw_strips(
         return _png(figure, title)
 
 
-def draw_curve(kids: Sequence[float], title: str = "") -> bytes:
-    """Draw the KID of every step's batch with its running mean; skipped steps are gaps.
+def draw_curve(
+    values: Sequence[float], title: str = "", what: str = "KID in the searched features"
+) -> bytes:
+    """Draw what every step's batch was worth with its running mean; skipped steps are gaps.
 
     Of a short search each step is a point, and there is no mean.
 
     Args:
-        kids: The KID of each step, NaN of a skipped one.
+        values: What the search minimised, at each step; NaN of a skipped one.
         title: What was searched.
+        what: What the search minimised, in words.
 
     Returns:
         A PNG file.
@@ -133,21 +136,21 @@ def draw_curve(kids: Sequence[float], title: str = "") -> bytes:
         figure = Figure(figsize=(7, 4), layout="constrained")
         axis = figure.subplots()
         axis.set_title(title, loc="left", fontsize=10)
-        steps = np.arange(1, len(kids) + 1)
-        if len(kids) > SHORT:
-            window = len(kids) // 20
-            axis.plot(steps, kids, color="0.8", label="batch")
-            mean = np.convolve(kids, np.ones(window) / window, "valid")
+        steps = np.arange(1, len(values) + 1)
+        if len(values) > SHORT:
+            window = len(values) // 20
+            axis.plot(steps, values, color="0.8", label="batch")
+            mean = np.convolve(values, np.ones(window) / window, "valid")
             axis.plot(steps[window - 1 :], mean, color="C0", label=f"mean of {window}")
-            axis.set_yscale("symlog", linthresh=_bend(kids, window))
+            axis.set_yscale("symlog", linthresh=_bend(values, window))
             _say_numbers(axis.yaxis)
         else:
-            axis.plot(steps, kids, color="C0", marker="o", label="batch")
-            axis.set_xlim(0.5, max(1, len(kids)) + 0.5)
+            axis.plot(steps, values, color="C0", marker="o", label="batch")
+            axis.set_xlim(0.5, max(1, len(values)) + 0.5)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.axhline(0, color="0.5", linewidth=0.8)
         axis.set_xlabel("step")
-        axis.set_ylabel("KID in the searched features")
+        axis.set_ylabel(what)
         axis.legend()
         return _png(figure, title)
 
@@ -191,9 +194,9 @@ def _say_numbers(axis: Axis) -> None:
     axis.set_major_formatter(FormatStrFormatter("%g"))
 
 
-def _bend(kids: Sequence[float], window: int) -> float:
-    """Where the axis of KID bends: beyond the noise of a search's last steps."""
-    last = np.asarray(kids, np.float64)[-window * 4 :]
+def _bend(values: Sequence[float], window: int) -> float:
+    """Where the axis bends: beyond the noise of a search's last steps."""
+    last = np.asarray(values, np.float64)[-window * 4 :]
     finite = last[np.isfinite(last)]
     return max(1e-12, 3 * float(np.std(finite))) if len(finite) else 1e-12
 

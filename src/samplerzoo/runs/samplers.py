@@ -21,12 +21,13 @@ from .names import PYTHON, label_of, name_of
 from .parts import construct, load_family, split_family, split_sampler
 from .run import Run, check_times, load_run
 from .saved import SavedSampler, is_file, read_saved
-from .store import run_folder
+from .store import run_folder, run_name
+from .sweeping import Sweep, runs_of
 
 ODE = "ode"  # the name of the adaptive solver of the model's ODE
 RUN, FAMILY, OBJECT = "run", "family", "object"  # what a scored sampler is
 Given: TypeAlias = (
-    str | Path | Run | SavedSampler | StepTable | AbstractFamily | type[AbstractFamily]
+    str | Path | Run | Sweep | SavedSampler | StepTable | AbstractFamily | type[AbstractFamily]
 )
 
 
@@ -70,32 +71,48 @@ def named_samplers(given: Given | Sequence[Given] | Mapping[str, Given]) -> dict
 
     Args:
         given: One sampler, several, or several by the names that they shall have. A text is the
-            folder of a run, `hf:owner/name`, a JSON file that `import` or `export --to json`
-            wrote, or a family: its registered name, with a grid and options if wanted, as in
-            `ddim-quadratic:eta=0.5`; or `ode`, the adaptive solver of the model's ODE.
+            folder of a run or of a sweep, `hf:owner/name`, a JSON file that `import` or
+            `export --to json` wrote, or a family: its registered name, with a grid and options if
+            wanted, as in `ddim-quadratic:eta=0.5`; or `ode`, the adaptive solver of the model's
+            ODE.
 
     Returns:
-        The samplers by name: runs, families' names, and objects.
+        The samplers by name: runs, those of a sweep each, families' names, and objects.
 
     Raises:
         ValueError: There is no such run.
     """
     if isinstance(given, Mapping):
-        return {name: _loaded(sampler) for name, sampler in given.items()}
+        return {
+            called: _loaded(one)
+            for name, sampler in given.items()
+            for called, one in _unfolded(name, sampler).items()
+        }
     found: dict[str, Any] = {}
     for sampler in listed(given):
         if isinstance(sampler, str | Path):
             name = os.path.normpath(sampler)
-            found[name] = _loaded(name)
+            found |= {called: _loaded(one) for called, one in _unfolded(name, name).items()}
         else:
-            found[_free(_called(sampler), found)] = sampler
+            found |= _unfolded(_free(_called(sampler), found), sampler)
     return found
 
 
+def _unfolded(name: str, sampler: Any) -> dict[str, Any]:
+    """The runs of a sweep, called as their folders are; anything else as it is."""
+    runs = {
+        f"{name}/{run_name(steps)}": load_run(run) if isinstance(run, Path) else run
+        for steps, run in runs_of(sampler).items()
+    }
+    return runs or {name: sampler}
+
+
 def _called(sampler: Any) -> str:
-    """What an object is called: a run by its folder, or by its family."""
+    """What an object is called: a run or a sweep by its folder, or a run by its family."""
+    if isinstance(sampler, Run | Sweep) and sampler.path is not None:
+        return str(sampler.path)
     if isinstance(sampler, Run):
-        return str(sampler.path or label_of(sampler.config.family))
+        return label_of(sampler.config.family)
     if isinstance(sampler, SavedSampler):
         return sampler.name
     return label_of(name_of(sampler)).lower()
@@ -104,7 +121,7 @@ def _called(sampler: Any) -> str:
 def _free(name: str, taken: Mapping[str, Any]) -> str:
     """A name, with a number where it is taken."""
     number, free = 1, name
-    while free in taken:
+    while any(f"{other}/".startswith(f"{free}/") for other in taken):
         number += 1
         free = f"{name}-{number}"
     return free

@@ -40,6 +40,7 @@ from .choosing import Neighbour, named_table
 from .errors import InterruptedRunError, RunError
 from .interruptions import stop_if_asked
 from .names import label_of
+from .objectives import minimised
 from .parts import GivenData
 from .pictures import draw_curve, draw_strips
 from .processes import Crew
@@ -564,6 +565,7 @@ class _Search:
         """All steps, each shown and told to the callback; the last state."""
         iterations, label = self.config.iterations, f"search {label_of(self.config.family)}"
         patience, smooth = self.config.patience, math.nan
+        called = "KID" if self.config.objective == "kid" else "objective"
         with (
             closing(self._steps(step, state)) as steps,
             progress_bar(iterations, label, self.progress, done=int(state.step)) as bar,
@@ -571,7 +573,7 @@ class _Search:
             for new, kid in steps:
                 state = new
                 smooth = 0.9 * smooth + 0.1 * kid if math.isfinite(smooth) else kid
-                bar.set_postfix(KID=f"{smooth:.4f}", refresh=False)
+                bar.set_postfix({called: f"{smooth:.4f}"}, refresh=False)
                 bar.update()
                 if self.callback is not None:
                     self.callback(int(state.step), kid, state)
@@ -579,7 +581,7 @@ class _Search:
         if self._stopped and self.progress:
             note(
                 f"stopped after step {int(state.step)} of {iterations}: for {patience} steps the "
-                "smoothed KID has had no new best"
+                f"smoothed {called} has had no new best"
             )
         return state
 
@@ -708,6 +710,7 @@ class _Search:
         return strips, draw_curve(
             kids(self.log),
             printable(f"{family} for {model}, K = {nfe}, seed {config.seed}, {ends}"),
+            minimised(config.objective, config.features),
         )
 
     def _end(self, found: Found) -> Run:

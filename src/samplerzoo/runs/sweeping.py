@@ -4,7 +4,7 @@ import base64
 import dataclasses
 import html
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, singledispatch
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,9 @@ from ..tables import Table
 from ..wording import printable
 from .curves import Curves, curve_table, curves_of
 from .names import label_of
-from .pictures import draw_scores
 from .rows import summarise
 from .run import Run
-from .store import load_sweep, run_name
+from .store import is_sweep, load_sweep, run_folder, run_name
 
 RESULT = "sweep.json"
 PICTURES = ("fd.png", "fd.svg")
@@ -69,6 +68,8 @@ class Sweep:
         Raises:
             ValueError: A run is not finished, or its result is damaged.
         """
+        from .pictures import draw_scores  # brings matplotlib, which nothing else here needs
+
         kinds = {name: Path(name).suffix[1:] for name in PICTURES}
         return {name: draw_scores(self.curves, self._title, kind) for name, kind in kinds.items()}
 
@@ -140,10 +141,30 @@ class Sweep:
         return printable(f"{self._family} for {label_of(config.model)}, {self._about}")
 
 
-def sweep_folders(folder: Path) -> list[Path]:
-    """Return the folders of a sweep's runs, in the order of their numbers of steps.
+@singledispatch
+def runs_of(given: Any) -> dict[int, Any]:
+    """Unfold a sweep, or the folder of one.
+
+    Args:
+        given: A sweep, its folder or a file in it; or anything else.
+
+    Returns:
+        The runs or their folders by their numbers of steps, which rise; none of anything else.
 
     Raises:
-        ValueError: The folder's sweep.toml is missing or damaged.
+        ValueError: The folder's sweep.toml is damaged.
     """
-    return [folder / run_name(steps) for steps in load_sweep(folder)]
+    return {}
+
+
+@runs_of.register
+def _(given: Sweep) -> dict[int, Any]:
+    return dict(given.runs)
+
+
+@runs_of.register
+def _(given: str | Path) -> dict[int, Any]:
+    folder = run_folder(given)
+    if not is_sweep(folder):
+        return {}
+    return {steps: folder / run_name(steps) for steps in load_sweep(folder)}
