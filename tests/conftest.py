@@ -27,6 +27,11 @@ jax.config.update("jax_compilation_cache_dir", os.environ["SAMPLERZOO_TESTS"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
+# Tests compile far more than they compute: this takes half the time, and gives slower programs.
+# The default searches (test_demo.py) are compiled as they are for a user.
+QUICK = "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
+os.environ.setdefault("XLA_FLAGS", QUICK)
+
 # One device a process, unless a test says otherwise: to the last bit, results depend on it.
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "1")
 
