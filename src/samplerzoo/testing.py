@@ -651,7 +651,7 @@ def _table(cls: Callable, family: AbstractFamily, schedule: AbstractSchedule) ->
 def _check_table(
     cls: Callable, table: StepTable, schedule: AbstractSchedule, steps: int, what: str
 ) -> None:
-    _rule(table.nfe == steps, cls, f"must have one row a step: {steps}, not {table.nfe}")
+    _rule(table.steps == steps, cls, f"must have one row a step: {steps}, not {table.steps}")
     finite = all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(table))
     where = f"on {type(schedule).__name__} for {what}"
     _rule(finite, cls, f"must have a finite table {where}")

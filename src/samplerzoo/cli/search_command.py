@@ -34,7 +34,9 @@ def option(name: str, text: str, **more):
     callback=pairs,
     metavar="KEY=VALUE",
     help="An option of the family, such as eta=0.5, or start=dpmpp-3m-karras: what to "
-    "start from, also a file of `import`, by default the best unsearched; or help; repeatable.",
+    "start from, also a file of `import`, by default the best unsearched; or help; repeatable. "
+    "Every family has guidance=2, 1/3/3/1, 3@0.2-0.8 or 3-rising, -searched behind it, "
+    "of a model with conditions.",
 )
 @option(
     "--steps",

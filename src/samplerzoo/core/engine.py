@@ -32,6 +32,7 @@ class TableRow(NamedTuple):
     clean: Float[Array, "depth"]
     noise: Float[Array, "depth"]
     fresh: Scalar
+    guidance: Scalar | None
 
 
 class Progress(NamedTuple):
@@ -66,7 +67,8 @@ def run_from_noise(
     row's other numbers have their derivatives as in `run_table`; that of the first time is 0.
 
     A table with a spread of its own starts elsewhere than at `t_max`, at a time that is searched
-    where times are: of it all derivatives are those of `run_table`.
+    where times are, and one with guidance weights its first answer too: of these all derivatives
+    are those of `run_table`.
 
     Args:
         table: The sampler.
@@ -78,7 +80,7 @@ def run_from_noise(
         The sample, of shape `model.shape`; differentiable in the table but for its first time.
     """
     x, own = start_of(table, model, key, index)
-    if table.spread is not None:
+    if table.spread is not None or table.guidance is not None:
         return run_table(table, model, x, own)
     model, rows = model.for_sample(own), _rows(table, x.dtype)
     first = jax.tree.map(lambda column: column[0], rows)
@@ -151,7 +153,7 @@ def _follow(rows: TableRow, model: DiffusionModel, start: Progress, key: Key) ->
     """Go through rows, each a checkpoint, from where the loop stands to the sample."""
 
     def advance(progress: Progress, row: TableRow) -> Progress:
-        return _combine(model(progress.x, row.time), progress, row, key)
+        return _combine(model(progress.x, row.time, row.guidance), progress, row, key)
 
     step = eqx.filter_checkpoint(advance, prevent_cse=False)
     (x, sums), _ = jax.lax.scan(lambda progress, row: (step(progress, row), None), start, rows)
@@ -176,7 +178,7 @@ def _rows(table: StepTable, dtype: DTypeLike) -> TableRow:
 
     Before row n writes to it, the slot of `x_n` is emptied; all are before the first row.
     """
-    steps, depth = table.nfe, table.depth
+    steps, depth = table.steps, table.depth
     n = jnp.arange(steps)
     turn = (jnp.arange(depth)[None, :] - n[:, None]) % depth
     inside = jnp.arange(depth)[None, :] < steps - n[:, None]
@@ -186,4 +188,5 @@ def _rows(table: StepTable, dtype: DTypeLike) -> TableRow:
 
     kept = (turn != depth - 1) & (n > 0)[:, None]
     clean, noise = turned(table.clean), turned(table.noise)
-    return TableRow(n, kept, table.times, clean, noise, table.fresh.astype(dtype))
+    guidance = None if table.guidance is None else table.guidance.astype(dtype)
+    return TableRow(n, kept, table.times, clean, noise, table.fresh.astype(dtype), guidance)

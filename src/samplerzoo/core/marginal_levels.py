@@ -26,7 +26,7 @@ def marginals(table: StepTable, schedule: AbstractSchedule) -> tuple[Array, Arra
         Watson et al. 2022 (arXiv 2202.05830), Theorem 1.
     """
     alpha, sigma = jax.vmap(schedule.alpha)(table.times), jax.vmap(schedule.sigma)(table.times)
-    steps = table.nfe
+    steps = table.steps
     past = table.noise / sigma[:, None]
     data = table.clean - past * alpha[:, None]
     a = jnp.zeros(steps + 1).at[0].set(alpha[0])

@@ -37,13 +37,30 @@ class Estimate(NamedTuple):
 
 
 class Conditioned(eqx.Module):
-    """A network `(x, t, condition)` with its condition fixed."""
+    """A network `(x, t, condition)` with its condition fixed, and with what stands for none."""
 
     network: Callable[..., Array]
     condition: PyTree[Array]
+    null: PyTree[Array] | None
 
-    def __call__(self, x: State, t: Scalar) -> Array:
-        return self.network(x, t, self.condition)
+    def __call__(self, x: State, t: Scalar, guidance: Scalar | None = None) -> Array:
+        if guidance is None:
+            return self.network(x, t, self.condition)
+
+        def conditioned(x: State) -> Array:
+            return self.network(x, t, self.condition)
+
+        def guided(x: State) -> Array:
+            pair = jax.tree.map(_both, self.null, self.condition)
+            without, told = jax.vmap(self.network, (None, None, 0))(x, t, pair)
+            return without + guidance * (told - without)
+
+        # The weight is one for all samples of a batch, so that one branch alone is computed.
+        return jax.lax.cond(guidance == 1, conditioned, guided, x)
+
+
+def _both(null: Array, own: Array) -> Array:
+    return jnp.stack([jnp.asarray(null, own.dtype), own])
 
 
 class DiffusionModel(eqx.Module):
@@ -123,29 +140,36 @@ class DiffusionModel(eqx.Module):
             return self
         row = self.condition_of(key)
         condition = jax.tree.map(lambda rows: rows[row], self.conditions)
-        network = Conditioned(self.network, condition)
-        return dataclasses.replace(self, network=network, conditions=None, null=None)
+        network = Conditioned(self.network, condition, self.null)
+        return dataclasses.replace(self, network=network, conditions=None)
 
-    def __call__(self, x: State, t: Scalar) -> Estimate:
+    def __call__(self, x: State, t: Scalar, guidance: Scalar | None = None) -> Estimate:
         """Estimate the data and the noise in one state.
 
         Args:
             x: The state, of shape `shape`.
             t: Its time, `0 < t <= t_max`.
+            guidance: The weight of classifier-free guidance, of the model of one sample.
 
         Returns:
             The estimates `(x0, eps)`, with x0 clipped and `x = alpha x0 + sigma eps`.
 
         Raises:
-            ValueError: The model has conditions, of which none is chosen.
+            ValueError: The model has conditions, of which none is chosen, or is to be guided and
+                has no condition that stands for none.
         """
+        if guidance is not None and self.null is None:
+            raise ValueError(
+                "The sampler has guidance, and the model has no condition that stands for none."
+            )
         if self.conditions is not None:
             raise ValueError(
                 "The model has conditions, one a sample; `for_sample(key)` is the model of the "
                 "sample with this key."
             )
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
-        out = self.network(x, t)[..., : self.shape[-1]]
+        weight = () if guidance is None else (guidance,)
+        out = self.network(x, t, *weight)[..., : self.shape[-1]]
         p, q = PREDICTIONS[self.prediction](alpha, sigma)
         det = alpha * q - sigma * p
         x0, eps = (q * x - sigma * out) / det, (alpha * out - p * x) / det

@@ -175,7 +175,7 @@ def compile_step(
     share = size // (mesh.size if mesh else 1)
     table = eqx.filter_eval_shape(family.table, model.schedule)
     one = math.prod(model.shape) * table.clean.dtype.itemsize
-    return Step(advance, share, memory, parts * share * table.nfe * one)
+    return Step(advance, share, memory, parts * share * table.steps * one)
 
 
 def descend(

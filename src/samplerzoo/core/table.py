@@ -4,6 +4,7 @@ import dataclasses
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .types import Scalar, Steps
@@ -20,6 +21,9 @@ class StepTable(eqx.Module):
 
     `x_0 ~ N(0, spread^2 I)` and `x_K` is the sample. What reaches past `x_K` is ignored.
 
+    With guidance, the network's answer at row n is `null + guidance[n] * (conditioned - null)`,
+    which costs two evaluations in one batched call, and one where the weight is exactly 1.
+
     Args:
         times: The times told to the network, (K,), in the schedule's units. They fall, but for
             solvers that look at some times again, such as Heun's.
@@ -28,6 +32,7 @@ class StepTable(eqx.Module):
         fresh: The standard deviations of the fresh noise, (K,).
         spread: The standard deviation of the first state; None is the schedule's `sigma(t_max)`.
             It is another for a sampler whose first step needs no network.
+        guidance: The weights of classifier-free guidance, (K,); None of a sampler without.
 
     Raises:
         ValueError: The shapes do not fit together, or the depth is not in 1..K.
@@ -38,6 +43,7 @@ class StepTable(eqx.Module):
     noise: Float[Array, "K depth"]
     fresh: Steps
     spread: Scalar | None = None
+    guidance: Steps | None = None
 
     def __check_init__(self):
         shapes = [jnp.shape(a) for a in (self.times, self.clean, self.noise, self.fresh)]
@@ -52,11 +58,23 @@ class StepTable(eqx.Module):
                 f"A table of {steps[0]} rows and a depth between 1 and {steps[0]} is needed; "
                 f"clean has shape {wide}."
             )
+        if self.guidance is not None and jnp.shape(self.guidance) != steps:
+            raise ValueError(
+                f"A table of {steps[0]} rows needs guidance of shape {steps}; it has shape "
+                f"{jnp.shape(self.guidance)}."
+            )
+
+    @property
+    def steps(self) -> int:
+        """Return the number of rows, K."""
+        return self.times.shape[0]
 
     @property
     def nfe(self) -> int:
-        """Return the number of network evaluations, K."""
-        return self.times.shape[0]
+        """Return the number of network evaluations: one a row, two where it is guided."""
+        if self.guidance is None:
+            return self.steps
+        return self.steps + int(np.sum(np.asarray(self.guidance) != 1))
 
     @property
     def depth(self) -> int:

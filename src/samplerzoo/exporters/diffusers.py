@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from .files import template, to_json, write_texts
-from .sampler import PlainSampler
+from .sampler import PlainSampler, refuse_guidance
 
 MODULE = "samplerzoo_scheduler"
 CLASS = "SamplerzooScheduler"
@@ -20,6 +20,7 @@ def export_diffusers(sampler: PlainSampler, folder: Path) -> list[Path]:
         The files: `samplerzoo_scheduler.py`, its `scheduler_config.json`, a `config.json` by which
         `AutoModel` finds the class, and a README.
     """
+    refuse_guidance(sampler, "diffusers")
     return write_texts(
         folder,
         {

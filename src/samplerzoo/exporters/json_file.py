@@ -52,6 +52,7 @@ def json_text(sampler: PlainSampler) -> str:
         "space": sampler.space,
         "keeps_marginals": sampler.keeps_marginals,
         "recurrence": "x[n+1+d] += clean[n][d] x0[n] + noise[n][d] eps[n]; x[n+1] += fresh[n] z[n]",
+        **({} if sampler.guidance is None else {"guidance": sampler.guidance}),
         "notes": _NOTES,
         "about": sampler.about,
     }

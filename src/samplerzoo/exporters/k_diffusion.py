@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .files import template, write_texts
-from .sampler import PlainSampler
+from .sampler import PlainSampler, refuse_guidance
 
 MODULE = "samplerzoo_k_diffusion"
 _EMPTY = "SAMPLER = None  # the table"
@@ -35,6 +35,7 @@ def export_k_diffusion(sampler: PlainSampler, folder: Path) -> list[Path]:
 
 def sampling_table(sampler: PlainSampler) -> dict[str, Any]:
     """Give what the sampling function needs of a sampler."""
+    refuse_guidance(sampler, "k-diffusion or ComfyUI")
     if sampler.space == "vp" and not all(sampler.alphas):
         raise ValueError(
             "This sampler starts from noise alone, an infinite level for k-diffusion and ComfyUI; "

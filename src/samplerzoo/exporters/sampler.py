@@ -47,6 +47,7 @@ class PlainSampler:
         keeps_marginals: Whether every state has the distribution of the diffusion process, so
             that sampling may begin in the middle.
         about: What else is known: the run's configuration, its scores.
+        guidance: The weights of classifier-free guidance, (K,); None without.
     """
 
     name: str
@@ -64,6 +65,7 @@ class PlainSampler:
     train_timesteps: int
     keeps_marginals: bool
     about: dict[str, Any]
+    guidance: list[float] | None = None
 
     @property
     def nfe(self) -> int:
@@ -118,6 +120,20 @@ def plain_sampler(
             train_timesteps=schedule.steps or 1000,
             keeps_marginals=keeps,
             about=about or {},
+            guidance=None if table.guidance is None else table.guidance.tolist(),
+        )
+
+
+def refuse_guidance(sampler: PlainSampler, tool: str) -> None:
+    """Refuse a sampler with weights of guidance for a tool that guides the network itself.
+
+    Raises:
+        ValueError: It has guidance.
+    """
+    if sampler.guidance is not None:
+        raise ValueError(
+            f"This sampler has a weight of guidance for each step, which {tool} takes from no "
+            "sampler; the JSON export has the weights."
         )
 
 

@@ -37,7 +37,7 @@ def coefficients(facts: Facts) -> Mapping[str, Any]:
 def _times(facts: Facts, nfe: int) -> Markup:
     """The times of every search at an NFE beside the two strides of the baselines."""
     searches = facts.at(nfe)
-    steps = searches[0].table.nfe
+    steps = searches[0].table.steps
     share = 1 - np.arange(steps) / steps
     strides = {"linear": 1, "quadratic": 2}
     rows = [

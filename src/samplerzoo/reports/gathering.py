@@ -163,7 +163,7 @@ def _draw(searches: Sequence[Search], model: DiffusionModel) -> Iterator[Drawn]:
     """
     key, count = report_key(searches[0].seed), columns(model.shape)
     tables = {(search.sampler, search.nfe): search.table for search in reversed(searches)}
-    for steps in sorted({search.table.nfe for search in searches}):
+    for steps in sorted({search.table.steps for search in searches}):
         for name, family in baselines(steps).items():
             tables[name, steps * model.passes] = make_table(family, model.schedule)
     for (sampler, nfe), table in tables.items():

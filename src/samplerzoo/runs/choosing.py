@@ -27,6 +27,7 @@ from ..metrics import FeatureSet
 from ..wording import sentence
 from .bars import note, progress_bar
 from .errors import RunError
+from .guiding import beside
 from .interruptions import stop_if_asked
 from .parts import load_family, split_sampler, takes_start
 from .saved import is_text
@@ -84,7 +85,7 @@ def choose_for(
     """
     rivals = unsearched_tables(config.steps, model.schedule)
     starts = _starts(config, family, model, rivals)
-    tables = rivals | starts
+    tables = beside(rivals | starts, config.family_options, config.steps)
     choice = choose_among(tables, model, measure, progress, n=_samples(config, len(tables)))
     best = best_of({name: choice.scores[name] for name in rivals})
     start = best_of({name: choice.scores[name] for name in starts}) if starts else ""
@@ -194,7 +195,7 @@ def _starts(
 
 def _is_free(table: StepTable) -> bool:
     """Whether each evaluation has a time of its own, so that a search can move it, and no noise."""
-    return len(np.unique(table.times)) == table.nfe and not np.any(table.fresh)
+    return len(np.unique(table.times)) == table.steps and not np.any(table.fresh)
 
 
 def _on_grids(sampler: str) -> list[str]:

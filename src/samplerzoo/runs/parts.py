@@ -44,6 +44,7 @@ from ..registry import GROUPS, entries
 from ..wording import phrase, sentence
 from .bars import progress_bar
 from .conditions import with_conditions
+from .guiding import OPTION, check_guidable, guided
 from .names import (
     HUB,
     PATH,
@@ -240,16 +241,17 @@ def load_family(
     if steps < 1 or (most is not None and steps > most):
         bound = f" and at most the schedule's {most}" if most is not None else ""
         raise ValueError(f"steps is {steps}; it must be at least 1{bound}.")
+    if OPTION in options:
+        check_guidable(model, "The sampler")
+    if isinstance(given, AbstractFamily):
+        own = eqx.filter_eval_shape(given.table, model.schedule).steps
+        if own != steps:
+            raise ValueError(f"The family has {own} steps where steps is {steps}; give {own}.")
     times = times_on(grid, model.schedule)
     start = options.get("start")
     if is_text(start):
         check_levels(parse_saved(start), model.schedule)
-    family = make_family(given, steps, times, options, allow_code=allow_code)
-    if family is given:
-        nfe = eqx.filter_eval_shape(family.table, model.schedule).nfe
-        if nfe != steps:
-            raise ValueError(f"The family has {nfe} steps where steps is {steps}; give {nfe}.")
-    return family
+    return make_family(given, steps, times, options, allow_code=allow_code)
 
 
 def make_family(
@@ -263,8 +265,10 @@ def make_family(
     """Make a family for whatever schedule; see `load_family`.
 
     The option `start` may be the name of another sampler, as in `unipc-3` or `unipc-3-karras:b=1`,
-    or one's JSON text.
+    or one's JSON text; every family has the option `guidance`, see `read_guidance`.
     """
+    options, guidance = dict(options), options.get(OPTION)
+    options.pop(OPTION, None)
     fixed: dict[str, Any] = {"steps": steps, "times": times or DEFAULT_GRID}
     name = options.get("start")
     if is_text(name) and takes_start(given, allow_code=allow_code):
@@ -276,7 +280,8 @@ def make_family(
         member = make_family(start.family, steps, own, start.options, allow_code=allow_code)
         options = {**options, "start": member}
         fixed["times"] = None
-    return _member("families", AbstractFamily, given, fixed, options, allow_code)
+    family = _member("families", AbstractFamily, given, fixed, options, allow_code)
+    return guided(family, guidance, steps)
 
 
 def takes_start(given: Any, *, allow_code: bool = True) -> bool:

@@ -24,6 +24,7 @@ from ..hub import PREFIX, parse
 from ..limits import FILE_BYTES
 from ..opening import read_file
 from .errors import RunError
+from .guiding import check_guidance
 from .names import label_of, split
 from .parts import load_model, make_family
 from .published import fetch_config, fetch_run
@@ -102,9 +103,9 @@ class Run:
             return self.found.table
         path = self._folder / SAMPLER
         table, _ = load_sampler(path)
-        if table.nfe != self.config.steps:
+        if table.steps != self.config.steps:
             raise ValueError(
-                f"{path} holds a sampler of {table.nfe} steps where config.toml says "
+                f"{path} holds a sampler of {table.steps} steps where config.toml says "
                 f"{self.config.steps}; one of the two is another run's."
             )
         return table
@@ -119,10 +120,12 @@ class Run:
             The table.
 
         Raises:
-            ValueError: The run's file is missing or damaged, or asks the network at times that the
-                model does not have.
+            ValueError: The run's file is missing or damaged, asks the network at times that the
+                model does not have, or guides a model that knows no guidance.
         """
-        check_times(self.table, model, str(self.path or "the run"))
+        what = str(self.path or "the run")
+        check_times(self.table, model, what)
+        check_guidance(self.table, model, f"The sampler {what!r}")
         return self.table
 
     @cached_property

@@ -17,6 +17,7 @@ from ..core.table import StepTable
 from ..core.unsearched import choice_key
 from ..hub import PREFIX
 from ..registry import entries
+from .guiding import check_guidance
 from .names import PYTHON, label_of, name_of
 from .parts import construct, load_family, split_family, split_sampler
 from .run import Run, check_times, load_run
@@ -186,6 +187,7 @@ def _(given: SavedSampler, name: str, families: Families, model: DiffusionModel)
 @sampler_tables.register
 def _(given: StepTable, name: str, families: Families, model: DiffusionModel) -> list[Sampler]:
     check_times(given, model, name)
+    check_guidance(given, model, f"The sampler {name!r}")
     return [Sampler(name, OBJECT, given)]
 
 

@@ -38,6 +38,7 @@ from ..wording import phrase, printable, sentence, shown
 from .bars import note, progress_bar
 from .choosing import Neighbour, named_table
 from .errors import InterruptedRunError, RunError
+from .guiding import beside
 from .interruptions import stop_if_asked
 from .names import label_of
 from .objectives import minimised
@@ -643,12 +644,15 @@ class _Search:
     def _score(self, step: Step, searched: Found) -> tuple[dict[str, Any], dict[str, bytes]]:
         """The result and the pictures: the searched sampler beside the baselines."""
         config, setup = self.config, self.setup
-        tables = {label_of(config.family): searched.table}
-        for name, family in baselines(config.steps).items():
-            tables[name] = make_table(family, setup.model.schedule)
+        rivals = {
+            name: make_table(family, setup.model.schedule)
+            for name, family in baselines(config.steps).items()
+        }
         best = config.unsearched
-        if best not in tables:
-            tables[best] = named_table(best, config.steps, setup.model)
+        if best not in rivals:
+            rivals[best] = named_table(best, config.steps, setup.model)
+        tables = {label_of(config.family): searched.table}
+        tables |= beside(rivals, config.family_options, config.steps, named=True)
         depth = max(table.depth for table in tables.values())
         rows: list[Row] = []
         shown = {}
@@ -671,12 +675,12 @@ class _Search:
             shown["data"] = setup.shown
         result = {
             "sampler": label_of(config.family),
-            "nfe": config.steps * setup.model.passes,
+            "nfe": searched.table.nfe * setup.model.passes,
             "search_features": config.features,
             "report_features": config.report_features,
             "table": digest(searched.table),
             "start": config.start or _start_name(config.family_options.get("start")),
-            "unsearched": best,
+            "unsearched": beside_name,
             "tried": {name: _finite(score) for name, score in config.tried.items()},
             "rows": [row.record for row in rows],
             "skipped_steps": skipped(searched.state),
@@ -699,8 +703,7 @@ class _Search:
         self, shown: Mapping[str, Float[np.ndarray, "n ..."]], rows: Sequence[Row]
     ) -> tuple[bytes, bytes]:
         """The pictures: samples with their scores in the report's features, and the curve."""
-        config, space = self.config, self.config.report_features
-        nfe = config.steps * self.setup.model.passes
+        config, space, nfe = self.config, self.config.report_features, rows[0].nfe
         model, family = label_of(config.model), label_of(config.family)
         scores = {row.sampler: row.scores for row in rows if row.features == space}
         captions = {name: f"FD {own['fd']:.2f}" for name, own in scores.items() if "fd" in own}

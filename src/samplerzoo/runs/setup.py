@@ -302,7 +302,7 @@ def _steps_of(family: Any) -> int:
     """How many steps a family has that is an object; else the default."""
     if not isinstance(family, AbstractFamily):
         return DEFAULTS["steps"]
-    return eqx.filter_eval_shape(family.table, CosineVP()).nfe
+    return eqx.filter_eval_shape(family.table, CosineVP()).steps
 
 
 def _plugins(names: Mapping[str, str | None]) -> set[str]:

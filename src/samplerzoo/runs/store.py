@@ -55,6 +55,7 @@ OBJECTIVE = "objective.safetensors"
 WARM = "warm.safetensors"  # the parameters that a search starts from, of a neighbour's result
 SWEEP = "sweep.toml"  # in a sweep's folder
 _FIRST = (OBJECTIVE, WARM)  # what is written before config.toml
+_OPTIONAL = ("spread", "guidance")  # of a table: sigma(t_max), and no guidance, without
 LOCK = ".lock"  # the file that a process at work in a folder holds
 _COUNT = whole(0, 2**53)
 _NAME = text(1000)
@@ -478,7 +479,7 @@ def load_sampler(path: str | Path) -> tuple[StepTable, dict]:
             f"not {FORMAT!r}."
         )
     names = ["times", "clean", "noise", "fresh"]
-    names += ["spread"] if "table.spread" in tensors else []  # sigma(t_max) where there is none
+    names += [name for name in _OPTIONAL if f"table.{name}" in tensors]
     try:
         about = parse_json(metadata["about"].encode(), NAMES, f"{path}, about")
         arrays = {name: tensors[f"table.{name}"] for name in names}
@@ -493,6 +494,8 @@ def load_sampler(path: str | Path) -> tuple[StepTable, dict]:
             raise ValueError(f"{path} holds a sampler with numbers that are not finite.")
     if arrays.get("spread", np.zeros(())).shape:
         raise ValueError(f"{path}: the sampler's spread is not one number.")
+    if arrays.get("guidance", arrays["times"]).shape != arrays["times"].shape:
+        raise ValueError(f"{path}: the sampler's guidance is not one weight for each step.")
     STEPS.check(len(arrays["times"]) if arrays["times"].ndim else 0, f"The sampler in {path}")
     try:
         table = StepTable(**{name: jnp.asarray(array) for name, array in arrays.items()})

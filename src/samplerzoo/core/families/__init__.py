@@ -6,6 +6,7 @@ from .family import AbstractFamily as AbstractFamily, free_parameters as free_pa
 from .fixed import FixedTable as FixedTable
 from .gddim import GDDIM as GDDIM
 from .grids import GRIDS as GRIDS, STRIDES as STRIDES, named_grid as named_grid
+from .guided import Guided as Guided, guide as guide
 from .multistep import (
     ExponentialIntegrator as ExponentialIntegrator,
     deis as deis,

@@ -340,7 +340,7 @@ def without_first(table: StepTable, schedule: AbstractSchedule) -> StepTable:
     weight = x0 * table.clean[0] + eps * table.noise[0]  # of it in the states that follow
     again = weight[1:] / weight[0]
     alpha, sigma = schedule.alpha(table.times[1]), schedule.sigma(table.times[1])
-    depth = min(table.depth, table.nfe - 1)
+    depth = min(table.depth, table.steps - 1)
     clean = table.clean[1:].at[0, : len(again)].add(alpha * again)
     noise = table.noise[1:].at[0, : len(again)].add(sigma * again)
     start = schedule.sigma(jnp.asarray(schedule.t_max, weight.dtype))

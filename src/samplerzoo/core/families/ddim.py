@@ -63,8 +63,8 @@ def start_at(
 def start_table(start: AbstractFamily, schedule: AbstractSchedule, steps: int) -> StepTable:
     """Return the start's table, or raise ValueError where it has not `steps` rows."""
     table = start.table(schedule)
-    if table.nfe != steps:
-        raise ValueError(f"The start has {table.nfe} evaluations where {steps} steps are asked.")
+    if table.steps != steps:
+        raise ValueError(f"The start has {table.steps} evaluations where {steps} steps are asked.")
     return table
 
 
