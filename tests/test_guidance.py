@@ -1,5 +1,7 @@
 """Guidance as numbers of a sampler: a weight per evaluation, fixed or searched, and its cost."""
 
+import dataclasses
+import json
 from functools import partial
 
 import equinox as eqx
@@ -17,12 +19,14 @@ from samplerzoo import (
     RDDIM,
     CosineVP,
     DiffusionModel,
+    Guided,
     Linear,
     StepTable,
     free_parameters,
 )
 from samplerzoo.core.engine import start_of
-from samplerzoo.core.families import Guided, guide
+from samplerzoo.core.families import guide
+from samplerzoo.core.objectives import Pool, table_targets
 from samplerzoo.exporters.diffusers import export_diffusers
 from samplerzoo.exporters.json_file import export_json
 from samplerzoo.exporters.k_diffusion import export_k_diffusion
@@ -31,8 +35,10 @@ from samplerzoo.features import Pixels
 from samplerzoo.files import read_tensors, write_tensors
 from samplerzoo.registry import entries
 from samplerzoo.runs.guiding import fixed_part, read_guidance
+from samplerzoo.runs.objectives import ObjectiveSetting, SearchedSpace, teacher_objectives
 from samplerzoo.runs.parts import load_family, load_model
-from samplerzoo.runs.store import load_sampler, save_sampler
+from samplerzoo.runs.saved import as_text, parse_saved, read_saved
+from samplerzoo.runs.store import load_sampler, run_name, save_sampler
 
 KEY = jax.random.key(3)
 MIX = np.random.default_rng(0).normal(size=(3, 3))
@@ -135,15 +141,22 @@ def test_fixed_weights_of_1_are_one_evaluation_and_searched_ones_two():
     assert table.guidance[0] == 1 != table.guidance[1]
 
 
+def test_guidance_leaves_the_other_numbers_alone():
+    model = load_model(conditional)
+    plain, family = (load_family("gddim", 3, "linear", model, o) for o in ({}, {"guidance": 2}))
+    table, expected = family.table(model.schedule), plain.table(model.schedule)
+    np.testing.assert_array_equal(np.asarray(table.guidance), [2.0, 2.0, 2.0])
+    assert eqx.tree_equal(dataclasses.replace(table, guidance=None), expected)
+
+
 @pytest.mark.parametrize("name", entries("families"))
 def test_every_family_has_guidance(name):
     model = load_model(conditional)
     plain = load_family(name, 3, "linear", model, {})
     family = load_family(name, 3, "linear", model, {"guidance": "2-searched"})
-    table, expected = family.table(model.schedule), plain.table(model.schedule)
-    assert table.guidance is not None
-    np.testing.assert_array_equal(table.guidance, [2.0, 2.0, 2.0])
-    np.testing.assert_array_equal(table.clean, expected.clean)
+    weights = eqx.filter_eval_shape(family.table, model.schedule).guidance
+    assert weights is not None
+    assert weights.shape == (3,)
     free = jax.tree.leaves(eqx.filter(family, free_parameters(family)))
     assert len(free) == 1 + len(jax.tree.leaves(eqx.filter(plain, free_parameters(plain))))
     fixed = load_family(name, 3, "linear", model, {"guidance": 2})
@@ -168,6 +181,10 @@ def test_models_without_guidance_are_told():
     table = guide(DDIM(2).table(CosineVP()), (2.0, 2.0))
     with pytest.raises(ValueError, match="no condition that stands for none"):
         sz.sample_batch(table, lacking, KEY, jnp.arange(2))
+    with pytest.raises(ValueError, match=r"this model has no conditions; leave guidance out"):
+        load_family("rddim", 3, "", plain, {"start": "ddim-linear:guidance=2"})
+    with pytest.raises(ValueError, match=r"The family has guidance, and this model has no"):
+        load_family(Guided(DDIM(3), (1.0, 2.0, 1.0)), 3, "", plain, {})
     with pytest.raises(ValueError, match="2 weights of guidance for a sampler of 3 steps"):
         Guided(DDIM(3), (1.0, 2.0)).table(CosineVP())
     with pytest.raises(ValueError, match="Row 3 is searched, and there are 3 weights"):
@@ -259,9 +276,101 @@ def test_only_json_takes_the_weights(tmp_path):
     table = guide(DDIM(3).table(model.schedule), (1.0, 2.0, 3.0))
     sampler = plain_sampler("guided", table, model)
     (path,) = export_json(sampler, tmp_path / "json")
-    assert '"guidance"' in path.read_text()
+    assert json.loads(path.read_text())["nfe"] == 5
+    saved = read_saved(path)
+    for found in (saved, parse_saved(as_text(saved))):
+        assert eqx.tree_equal(found.table_on(model), found.table)
+        np.testing.assert_array_equal(found.table.guidance, [1, 2, 3])
+    unguided = dataclasses.replace(model, conditions=None, null=None)
+    with pytest.raises(ValueError, match="'guided' has guidance, and this model has no conditions"):
+        saved.table_on(unguided)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "guidance": [1, 2]}))
+    with pytest.raises(ValueError, match="its columns are of 2 and 3 rows"):
+        read_saved(path)
     for write in (export_diffusers, export_k_diffusion):
-        with pytest.raises(ValueError, match=r"weight of guidance for each step.* the JSON export"):
+        with pytest.raises(ValueError, match=r"weight of guidance for each step.* as json"):
             write(sampler, tmp_path / "other")
     plain = plain_sampler("plain", DDIM(3).table(model.schedule), model)
     assert '"guidance"' not in export_json(plain, tmp_path / "json")[0].read_text()
+
+
+def test_a_teacher_is_guided_where_that_is_asked():
+    model, pool = conditional(), Pool(KEY, 4)
+    setting = ObjectiveSetting(
+        model, [SearchedSpace("pixels", Pixels(), np.zeros((2, 3)))], Linear(), KEY, {}
+    )
+    plain = DDIM(5, "quadratic").table(model.schedule)
+    for options, table in (({}, plain), ({"guidance": 3.0}, guide(plain, (3.0,) * 5))):
+        (teacher,) = teacher_objectives(setting, size=4, steps=5, **options)
+        expected = table_targets(Pixels(), table, model, pool)
+        np.testing.assert_allclose(teacher.targets, expected, rtol=1e-5)
+    assert len(setting.computed) == 2
+    with pytest.raises(ValueError, match="adaptive solution, which has no guidance"):
+        teacher_objectives(setting, size=4, steps=0, guidance=3.0)
+    without = setting._replace(model=dataclasses.replace(model, null=None), computed={})
+    with pytest.raises(ValueError, match="The teacher has guidance, and this model has no"):
+        teacher_objectives(without, size=4, steps=5, guidance=3.0)
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """Two searches of the embedded digits, a weight searched at each step but the first."""
+    out = tmp_path_factory.mktemp("guided") / "sweep"
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        sz.search(
+            family="rddim",
+            family_options={"guidance": "2@0.3-1-searched", "start": "ddim"},
+            times="quadratic-searched",
+            model="digits-conditional",
+            steps=[2, 3],
+            batch=8,
+            iterations=3,
+            n=32,
+            out=out,
+            progress=False,
+        )
+    return out
+
+
+@pytest.mark.slow
+def test_a_search_moves_weights_and_says_the_evaluations(sweep):
+    for steps, nfe in ((2, 3), (3, 5)):
+        run = sz.load_run(sweep / run_name(steps))
+        result, table = run.checked_result, run.table
+        assert result["nfe"] == table.nfe == nfe
+        weights = np.asarray(table.guidance)
+        assert weights[0] == 1
+        assert np.all(np.abs(weights[1:] - 2) > 1e-3)
+        assert eqx.tree_equal(run.family.table(run.model.schedule), table, rtol=1e-5)
+        rivals = {row["sampler"]: row["nfe"] for row in result["rows"]}
+        assert rivals["ddim-linear:guidance=2@0.3-1"] == rivals[result["unsearched"]] == nfe
+        assert set(rivals.values()) == {nfe}
+
+
+@pytest.mark.slow
+def test_scores_and_reports_say_the_evaluations(sweep):
+    given = [
+        sweep / run_name(2),
+        "ddim-linear:guidance=2@0.3-1",
+        "ddim-linear:guidance=4",
+        "ddim-linear",
+    ]
+    scores = sz.evaluate(given, steps=2, n=32, metrics="fd", progress=False)
+    assert sorted(row.nfe for row in scores.rows if row.features == "digits-mlp") == [2, 3, 3, 4]
+    page = sz.report([sweep, scores], progress=False).html
+    assert '<th scope="col">guidance</th>' in page
+    assert "ddim-linear:guidance=2@0.3-1, NFE 3" in page
+
+
+def test_weights_for_each_step_do_not_fit_a_sweep(tmp_path):
+    out = tmp_path / "sweep"
+    with pytest.raises(ValueError, match="2 weights for 3 steps; give one, or one for each"):
+        sz.search(
+            family_options={"guidance": "1/3-searched"},
+            model="digits-conditional",
+            steps=[2, 3],
+            out=out,
+            progress=False,
+        )
+    assert not out.exists()

@@ -9,6 +9,7 @@ from .core.families import (
     RDDIM as RDDIM,
     AbstractFamily as AbstractFamily,
     ExponentialIntegrator as ExponentialIntegrator,
+    Guided as Guided,
     RungeKutta as RungeKutta,
     Times as Times,
     deis as deis,

@@ -55,7 +55,8 @@ def sample(run: str, n: int, seed: int, out: Path, model: str | None, as_json: b
     finite = int(np.isfinite(samples.reshape(n, -1)).all(axis=1).sum())
     drawn = {"samples": str(out), "n": n, "seed": seed, "shape": list(samples.shape)}
     name = found.config.model if isinstance(found, Run) else model
-    names = {"model": name, "sampler": about["Sampler"], "nfe": about["K"]}
+    nfe = found.table.nfe * used.passes
+    names = {"model": name, "sampler": about["Sampler"], "nfe": nfe}
     return as_text({**drawn, "finite": finite, "run": run, **names})
 
 

@@ -31,7 +31,7 @@ def export_diffusers(sampler: PlainSampler, folder: Path) -> list[Path]:
             ),
             "README.md": template("diffusers.md").format(
                 name=sampler.name,
-                steps=sampler.nfe,
+                steps=sampler.steps,
                 module=MODULE,
                 cls=CLASS,
                 img2img=_IMG2IMG[sampler.keeps_marginals],

@@ -87,8 +87,9 @@ def numbers_of(run: Run, name: str | None = None) -> PlainSampler:
     """
     config = run.config
     name = sampler_name(run, name)
-    about = {"family": config.family, "nfe": config.steps, "seed": config.seed}
-    return plain_sampler(name, run.table_on(run.model), run.model, about)
+    table = run.table_on(run.model)
+    about = {"family": config.family, "nfe": table.nfe, "seed": config.seed}
+    return plain_sampler(name, table, run.model, about)
 
 
 def sampler_name(run: Run, name: str | None) -> str:

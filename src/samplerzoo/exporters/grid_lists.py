@@ -79,6 +79,11 @@ def export_grids(
         raise ValueError(f"n is {n}; it must be at least 2.")
     if not 0 < shift <= 1e6:
         raise ValueError(f"shift is {shift}; it must be a positive number.")
+    if run.table.guidance is not None:
+        raise ValueError(
+            "This sampler has a weight of guidance for each step, for which a list of times has no "
+            "place; export it as json without grid_only, which holds the weights."
+        )
     emulators = _emulators(run, shift)
     found = []
     for emulator in emulators:

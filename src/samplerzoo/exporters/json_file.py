@@ -1,6 +1,7 @@
 """Export to JSON: all numbers of a sampler, and what tools that take only a list would lose."""
 
 from pathlib import Path
+from typing import Any
 
 from .files import to_json, write_texts
 from .sampler import PlainSampler
@@ -52,8 +53,16 @@ def json_text(sampler: PlainSampler) -> str:
         "space": sampler.space,
         "keeps_marginals": sampler.keeps_marginals,
         "recurrence": "x[n+1+d] += clean[n][d] x0[n] + noise[n][d] eps[n]; x[n+1] += fresh[n] z[n]",
-        **({} if sampler.guidance is None else {"guidance": sampler.guidance}),
+        **_guidance(sampler),
         "notes": _NOTES,
         "about": sampler.about,
     }
     return to_json(content)
+
+
+def _guidance(sampler: PlainSampler) -> dict[str, Any]:
+    """The weights of guidance and what they weigh; nothing without."""
+    if sampler.guidance is None:
+        return {}
+    told = "the network's answer at step n is null + guidance[n] (conditioned - null)"
+    return {"guidance": sampler.guidance, "guided": told}

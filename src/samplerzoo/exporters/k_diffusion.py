@@ -27,7 +27,7 @@ def export_k_diffusion(sampler: PlainSampler, folder: Path) -> list[Path]:
         {
             f"{MODULE}.py": template(f"{MODULE}.py").replace(_EMPTY, f"SAMPLER = {numbers}"),
             "README.md": template("k_diffusion.md").format(
-                name=sampler.name, steps=sampler.nfe, module=MODULE
+                name=sampler.name, steps=sampler.steps, module=MODULE
             ),
         },
     )

@@ -68,9 +68,14 @@ class PlainSampler:
     guidance: list[float] | None = None
 
     @property
-    def nfe(self) -> int:
-        """The number of network evaluations, K."""
+    def steps(self) -> int:
+        """The number of steps, K."""
         return len(self.times)
+
+    @property
+    def nfe(self) -> int:
+        """The number of network evaluations: one a step, two where it is guided."""
+        return self.steps + sum(weight != 1 for weight in self.guidance or ())
 
     @property
     def depth(self) -> int:
@@ -132,8 +137,8 @@ def refuse_guidance(sampler: PlainSampler, tool: str) -> None:
     """
     if sampler.guidance is not None:
         raise ValueError(
-            f"This sampler has a weight of guidance for each step, which {tool} takes from no "
-            "sampler; the JSON export has the weights."
+            f"This sampler has a weight of guidance for each step, for which {tool} has no place; "
+            "export it as json, which holds the weights."
         )
 
 

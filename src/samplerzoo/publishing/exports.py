@@ -90,7 +90,7 @@ def write_exports(run: Path, name: str, folder: Path) -> dict[str, int]:
         warn(f"Nothing is added for other tools: {phrase(error)}.")
         return {}
     tools = sorted(registered("exporters"), key=lambda tool: (tool not in _USES, tool))
-    return {tool: sampler.nfe for tool in tools if _written(tool, sampler, folder)}
+    return {tool: sampler.steps for tool in tools if _written(tool, sampler, folder)}
 
 
 def _written(tool: str, sampler: PlainSampler, folder: Path) -> bool:

@@ -104,7 +104,8 @@ def _link(model: str) -> str:
 
 def _facts(config: Config, result: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Family", f"`{config.family}`" + _options(config.family_options)
-    yield "Network evaluations (K)", str(config.steps)
+    yield "Steps (K)", str(config.steps)
+    yield "Network evaluations a sample", str(result["nfe"])
     yield "Times", config.times
     if started := result.get("start"):
         yield "Searched from", f"`{started}`"

@@ -280,7 +280,7 @@ def departure_chart(
     low, high = min(0.0, *finite), max(0.0, *finite)
     room = 0.06 * (high - low) or 1e-3
     chart = Chart(WIDTH, HEIGHT, (LEFT, RIGHT, TOP, BOTTOM))
-    chart.axes.set(xlim=(0, len(lines[0]) - 1), ylim=(low - room, high + room))
+    chart.axes.set(xlim=(0, max(map(len, lines)) - 1), ylim=(low - room, high + room))
     chart.axes.set_xlabel("state", color=PALETTE["soft"])
     chart.axes.xaxis.set_major_locator(MaxNLocator(**_WHOLE))
     chart.axes.yaxis.set_major_locator(MaxNLocator(**_ROUND))
@@ -302,7 +302,7 @@ def two_digits(x: Number) -> float:
 
 
 def times_chart(
-    rows: Sequence[tuple[str, Sequence[float], Look]], t_max: Number, steps: int, name: str
+    rows: Sequence[tuple[str, Sequence[float], Look]], t_max: Number, nfe: int, name: str
 ) -> Markup:
     """Draw when each sampler asks the network: a row of ticks for each, from t_max to data."""
     width, left, high, below = 736, 200, 22, 24
@@ -320,7 +320,7 @@ def times_chart(
         _, up = chart.pixels(0, n)
         chart.text(0, up, printable(sampler, 30), colour)
     names = ", ".join(sampler for sampler, _, _ in rows)
-    alt = f"Times at which {names} ask the network, K = {steps}."
+    alt = f"Times at which {names} ask the network, NFE {nfe}."
     return chart.markup(alt, name, "chart wide")
 
 

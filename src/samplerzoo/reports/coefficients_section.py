@@ -25,30 +25,41 @@ class Number(NamedTuple):
 def coefficients(facts: Facts) -> Mapping[str, Any]:
     """Show when each sampler asks the network, and what it makes of the answers."""
     return {
-        "heads": ("n", "t", *STEP_HEADS, "noise"),
+        "guided": any(search.table.guidance is not None for search in facts.searches),
         "charts": {nfe: _times(facts, nfe) for nfe in facts.steps},
         "samplers": [
-            {"name": search.called, "steps": step_table(search), "reach": _reach(search)}
+            {
+                "name": search.called,
+                "heads": _heads(search),
+                "steps": step_table(search),
+                "reach": _reach(search),
+            }
             for search in facts.searches
         ],
     }
 
 
+def _heads(search: Search) -> tuple[str, ...]:
+    """The columns of a sampler's steps."""
+    guided = search.table.guidance is not None
+    return ("n", "t", *STEP_HEADS, "noise", *["guidance"] * guided)
+
+
 def _times(facts: Facts, nfe: int) -> Markup:
     """The times of every search at an NFE beside the two strides of the baselines."""
     searches = facts.at(nfe)
-    steps = searches[0].table.steps
-    share = 1 - np.arange(steps) / steps
-    strides = {"linear": 1, "quadratic": 2}
-    rows = [
-        (stride, (facts.t_max * share**power).tolist(), other_look(0))
-        for stride, power in strides.items()
-    ]
+    steps = sorted({search.table.steps for search in searches})
+    rows = []
+    for k in steps:
+        share = 1 - np.arange(k) / k
+        apart = f", {k} steps" if len(steps) > 1 else ""
+        for stride, power in {"linear": 1, "quadratic": 2}.items():
+            rows.append((stride + apart, (facts.t_max * share**power).tolist(), other_look(0)))
     rows += [
         (f"{s.sampler}, seed {s.seed}", np.asarray(s.table.times).tolist(), facts.looks[s.sampler])
         for s in searches
     ]
-    return times_chart(rows, facts.t_max, steps, f"times-{nfe}")
+    return times_chart(rows, facts.t_max, nfe, f"times-{nfe}")
 
 
 def _kinds(search: Search) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -65,7 +76,10 @@ def _reach(search: Search) -> dict[str, list[list[Number | None]]]:
 
 
 def step_table(search: Search) -> list[list[Number]]:
-    """Make a row for each evaluation: its time, its part in the next state, DDIM's, its noise."""
+    """Make a row for each step: its time, its part in the next state, DDIM's, its noise.
+
+    Last is its weight of guidance, where there is guidance.
+    """
     kinds = [(own[:, 0], ddim) for own, ddim in _kinds(search).values()]
     fresh, times = (np.asarray(x, np.float64) for x in (search.table.fresh, search.table.times))
     levels = [_level(ddim) for _, ddim in kinds]
@@ -76,6 +90,9 @@ def step_table(search: Search) -> list[list[Number]]:
             row += [Number(_text(own[n], 3)), Number(_text(ddim[n], 3))]
             row.append(shaded(float(own[n] - ddim[n]), level, 3))
         rows.append([*row, shaded(abs(float(fresh[n])), levels[1], 3)])
+    weights = () if search.table.guidance is None else np.asarray(search.table.guidance)
+    for row, weight in zip(rows, weights, strict=False):
+        row.append(Number(_text(float(weight), 3)))
     return rows
 
 

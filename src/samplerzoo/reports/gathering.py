@@ -4,6 +4,7 @@ import os
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -17,6 +18,7 @@ from ..core.table import StepTable
 from ..core.types import Key
 from ..files import digest
 from ..runs.bars import progress_bar
+from ..runs.guiding import beside, name_beside
 from ..runs.names import label_of
 from ..runs.parts import better_sides, load_data, model_digest, random_images
 from ..runs.rows import Row, Scores
@@ -163,17 +165,29 @@ def _draw(searches: Sequence[Search], model: DiffusionModel) -> Iterator[Drawn]:
     """
     key, count = report_key(searches[0].seed), columns(model.shape)
     tables = {(search.sampler, search.nfe): search.table for search in reversed(searches)}
-    for steps in sorted({search.table.steps for search in searches}):
-        for name, family in baselines(steps).items():
-            tables[name, steps * model.passes] = make_table(family, model.schedule)
+    for steps, options in _kinds(searches):
+        rivals = {
+            name: make_table(family, model.schedule) for name, family in baselines(steps).items()
+        }
+        for name, table in beside(rivals, options, steps, named=True).items():
+            tables[name, table.nfe * model.passes] = table
     for (sampler, nfe), table in tables.items():
         yield Drawn(sampler, nfe, *_timed(table, model, key, count))
+
+
+def _kinds(searches: Sequence[Search]) -> list[tuple[int, Mapping[str, Any]]]:
+    """The numbers of steps, each with the options of families whose guidance differs."""
+    found = {
+        (search.table.steps, name_beside("", search.config.family_options)): search
+        for search in searches
+    }
+    return [(steps, search.config.family_options) for (steps, _), search in found.items()]
 
 
 def _amount(searches: Sequence[Search]) -> int:
     """How many samplers `_draw` draws from."""
     searched = {(search.sampler, search.nfe) for search in searches}
-    return len(searched) + len(baselines(1)) * len({search.nfe for search in searches})
+    return len(searched) + len(baselines(1)) * len(_kinds(searches))
 
 
 def _timed(

@@ -382,11 +382,6 @@ def _tables(
     return _keyed(found, model)
 
 
-def _steps(sampler: Sampler) -> int:
-    """How many steps a sampler has; its evaluations, of the adaptive solver."""
-    return sampler.table.steps if isinstance(sampler.table, StepTable) else sampler.table.nfe
-
-
 def _keyed(samplers: Sequence[Sampler], model: DiffusionModel) -> dict[tuple[str, int], Sampler]:
     return {(sampler.name, sampler.table.nfe * model.passes): sampler for sampler in samplers}
 
@@ -395,7 +390,7 @@ def _baselines(
     tables: Mapping[tuple[str, int], Sampler], setup: _Setup, progress: bool
 ) -> dict[tuple[str, int], Sampler]:
     """DDPM, DDIM and the best unsearched sampler at each number of steps of some samplers."""
-    model, budgets = setup.model, sorted({_steps(sampler) for sampler in tables.values()})
+    model, budgets = setup.model, sorted({sampler.table.nfe for sampler in tables.values()})
     both = Families(budgets, {stride: stride for stride in STRIDES})
     found = [sampler for name in BASELINES for sampler in sampler_tables(name, name, both, model)]
     space, phi = next(iter(setup.features.items()))

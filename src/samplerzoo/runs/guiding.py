@@ -93,16 +93,24 @@ def beside(
     given = options.get(OPTION)
     if given is None:
         return dict(tables)
-    weights, said = read_guidance(given, steps).weights, fixed_part(given)
+    weights = read_guidance(given, steps).weights
     return {
-        guided_name(name, said) if named else name: guide(table, weights)
+        name_beside(name, options) if named else name: guide(table, weights)
         for name, table in tables.items()
     }
 
 
-def guided_name(name: str, said: str) -> str:
-    """Say the guidance of a sampler in its name, as an evaluation takes it."""
-    return f"{name}{',' if ':' in name else ':'}{OPTION}={said}"
+def name_beside(name: str, options: Mapping[str, Any]) -> str:
+    """Say in a sampler's name, as an evaluation takes it, the guidance that a search starts from.
+
+    Args:
+        name: The sampler without guidance.
+        options: Those of the family that is searched.
+    """
+    given = options.get(OPTION)
+    if given is None:
+        return name
+    return f"{name}{',' if ':' in name else ':'}{OPTION}={fixed_part(given)}"
 
 
 def check_guidance(table: StepTable, model: DiffusionModel, what: str) -> None:

@@ -35,6 +35,7 @@ from ..core.scaling import scaled
 from ..core.types import Key, Scalar, State
 from ..features import AbstractExtractor, Pixels, apply
 from ..wording import printable
+from .guiding import check_guidance, guided
 from .names import OBJECT, PYTHON, find, label_of, options, split
 from .parts import construct
 
@@ -110,6 +111,7 @@ def teacher_objectives(
     size: int = 4096,
     steps: int = 100,
     tolerance: float = 1e-4,
+    guidance: float | None = None,
 ) -> tuple[AbstractObjective, ...]:
     """Make the distance to what a sampler of many steps makes of the same noise.
 
@@ -122,12 +124,14 @@ def teacher_objectives(
         steps: The teacher's network evaluations, by DDIM; 0 is the adaptive solution of the
             probability-flow ODE.
         tolerance: That of the adaptive solution.
+        guidance: The weight of classifier-free guidance at each of the teacher's steps; None is no
+            guidance, whatever the searched sampler has.
 
     Returns:
         One objective for each space.
 
     Raises:
-        ValueError: The space, the size or the steps are not allowed.
+        ValueError: The space, the size, the steps or the guidance are not allowed.
     """
     if space not in ("states", "features"):
         raise ValueError(f"The teacher's space is {space!r}; it must be states or features.")
@@ -136,25 +140,38 @@ def teacher_objectives(
             f"The teacher's size is {size} and its steps are {steps}; they must be at least 1 and "
             "0, which is the adaptive solution."
         )
+    if guidance is not None and not steps:
+        raise ValueError(
+            f"The teacher's guidance is {guidance} and its steps are 0, the adaptive solution, "
+            "which has no guidance; give steps=100."
+        )
     pool = Pool(setting.key, size)
     compared = {"states": Pixels()}
     if space == "features":
         compared = {each.name: each.features for each in setting.spaces}
     found = []
     for name, phi in compared.items():
-        compute = partial(_targets, phi, setting, pool, steps, tolerance)
+        compute = partial(_targets, phi, setting, pool, steps, tolerance, guidance)
         kept = f"teacher of {size} in {name}, {steps or tolerance}"
+        kept += "" if guidance is None else f", guidance {guidance:g}"
         found.append(Teacher(phi, setting.keep(kept, compute), pool, power))
     return tuple(found)
 
 
 def _targets(
-    phi: AbstractExtractor, setting: ObjectiveSetting, pool: Pool, steps: int, tolerance: float
+    phi: AbstractExtractor,
+    setting: ObjectiveSetting,
+    pool: Pool,
+    steps: int,
+    tolerance: float,
+    guidance: float | None,
 ) -> np.ndarray:
     """Compute the features of what the teacher makes of the pool's noises."""
     model, mesh = setting.model, setting.mesh
     if steps:
-        table = make_table(DDIM(steps, "quadratic"), model.schedule)
+        teacher = guided(DDIM(steps, "quadratic"), guidance, steps)
+        table = make_table(teacher, model.schedule)
+        check_guidance(table, model, "The teacher")
         return table_targets(phi, table, model, pool, mesh=mesh, apply=apply)
     return ode_targets(phi, model, pool, tolerance=tolerance, mesh=mesh)
 

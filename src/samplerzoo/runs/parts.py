@@ -44,7 +44,7 @@ from ..registry import GROUPS, entries
 from ..wording import phrase, sentence
 from .bars import progress_bar
 from .conditions import with_conditions
-from .guiding import OPTION, check_guidable, guided
+from .guiding import OPTION, check_guidable, check_guidance, guided
 from .names import (
     HUB,
     PATH,
@@ -59,7 +59,7 @@ from .names import (
     options as read_options,
     parse,
 )
-from .saved import check_levels, is_text, parse_saved
+from .saved import is_text, parse_saved
 from .spec import GRID, fits, type_name
 from .times import times_on
 
@@ -241,16 +241,19 @@ def load_family(
     if steps < 1 or (most is not None and steps > most):
         bound = f" and at most the schedule's {most}" if most is not None else ""
         raise ValueError(f"steps is {steps}; it must be at least 1{bound}.")
-    if OPTION in options:
+    if OPTION in options or OPTION in _options_of(options.get("start")):
         check_guidable(model, "The sampler")
     if isinstance(given, AbstractFamily):
-        own = eqx.filter_eval_shape(given.table, model.schedule).steps
-        if own != steps:
-            raise ValueError(f"The family has {own} steps where steps is {steps}; give {own}.")
+        table = eqx.filter_eval_shape(given.table, model.schedule)
+        check_guidance(table, model, "The family")
+        if table.steps != steps:
+            raise ValueError(
+                f"The family has {table.steps} steps where steps is {steps}; give {table.steps}."
+            )
     times = times_on(grid, model.schedule)
     start = options.get("start")
     if is_text(start):
-        check_levels(parse_saved(start), model.schedule)
+        parse_saved(start).table_on(model)
     return make_family(given, steps, times, options, allow_code=allow_code)
 
 
@@ -320,6 +323,12 @@ def split_sampler(text: str) -> NamedSampler:
             if dash == "-" and made and GRID.fullmatch(words[n + 1 :]):
                 return NamedSampler(family, words[n + 1 :], found)
     return NamedSampler(words, "", found)
+
+
+def _options_of(start: Any) -> Mapping[str, Any]:
+    """The options of a start that is said by its name."""
+    named = isinstance(start, str) and not is_text(start)
+    return split_sampler(start).options if named else {}
 
 
 def split_family(given: str) -> tuple[str, str]:

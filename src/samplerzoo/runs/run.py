@@ -24,7 +24,7 @@ from ..hub import PREFIX, parse
 from ..limits import FILE_BYTES
 from ..opening import read_file
 from .errors import RunError
-from .guiding import check_guidance
+from .guiding import OPTION, check_guidance
 from .names import label_of, split
 from .parts import load_model, make_family
 from .published import fetch_config, fetch_run
@@ -140,7 +140,9 @@ class Run:
         config = self.config
         add_directory(config)
         given = self.objects.get("family", config.family)
-        options = {} if isinstance(given, AbstractFamily) else config.options
+        options = config.options
+        if isinstance(given, AbstractFamily):  # whose other options are its own
+            options = {name: options[name] for name in (OPTION,) if name in options}
         own = NUMBERS.fullmatch(config.grid)
         times = times_on(config.grid, self.model.schedule) if own else config.grid
         like = make_family(given, config.steps, times, options, allow_code=config.allow_code)

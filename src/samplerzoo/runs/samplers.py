@@ -193,7 +193,9 @@ def _(given: StepTable, name: str, families: Families, model: DiffusionModel) ->
 
 @sampler_tables.register
 def _(given: AbstractFamily, name: str, families: Families, model: DiffusionModel) -> list[Sampler]:
-    return [Sampler(name, OBJECT, make_table(given, model.schedule))]
+    table = make_table(given, model.schedule)
+    check_guidance(table, model, f"The sampler {name!r}")
+    return [Sampler(name, OBJECT, table)]
 
 
 @sampler_tables.register

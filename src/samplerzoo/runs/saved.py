@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -16,6 +16,7 @@ from ..core.schedule import AbstractSchedule, RectifiedFlow
 from ..core.table import StepTable
 from ..limits import STEPS
 from ..schema import NUMBER, list_of, number, parse_json, read_json, record, text
+from .guiding import check_guidance
 
 _COLUMN = list_of(NUMBER, 1)
 _MATRIX = list_of(_COLUMN, 1)
@@ -29,7 +30,8 @@ _SAVED = record(
         "noise": _MATRIX,
         "fresh": _COLUMN,
         "init_sigma": number(0.0),
-    }
+    },
+    {"guidance": _COLUMN},
 )
 _APART = 1e-3  # of a level, beyond which a sampler is another model's
 
@@ -67,9 +69,10 @@ class SavedSampler:
             The table.
 
         Raises:
-            ValueError: The model's levels are others.
+            ValueError: The model's levels are others, or it cannot be guided as the sampler asks.
         """
         check_levels(self, model.schedule)
+        check_guidance(self.table, model, f"The sampler {self.name!r}")
         return self.table
 
 
@@ -112,6 +115,8 @@ def as_text(sampler: SavedSampler) -> str:
         "fresh": family.fresh,
         "init_sigma": family.spread,
     }
+    if family.guidance is not None:
+        content["guidance"] = family.guidance
     return json.dumps(content, separators=(",", ":"))
 
 
@@ -155,18 +160,20 @@ def _saved(content: Mapping[str, Any], where: str) -> SavedSampler:
     )
     clean, noise = (tuple(map(_column, content[name])) for name in ("clean", "noise"))
     STEPS.check(len(times), f"The sampler in {where}")
-    lengths = {len(column) for column in (times, fresh, alphas, sigmas, clean, noise)}
+    guidance = _column(content["guidance"]) if "guidance" in content else None
+    columns = [times, fresh, alphas, sigmas, clean, noise, *[guidance] * (guidance is not None)]
+    lengths = set(map(len, columns))
     depths = {len(row) for row in (*clean, *noise)}
     if len(lengths) > 1 or len(depths) > 1 or max(depths) > max(lengths):
         raise ValueError(
             f"{where} holds no whole sampler: its columns are of {_several(lengths)} rows and its "
             f"rows of {_several(depths)} numbers."
         )
-    family = FixedTable(times, clean, noise, fresh, float(content["init_sigma"]))
+    family = FixedTable(times, clean, noise, fresh, float(content["init_sigma"]), guidance)
     return SavedSampler(content["name"], family, alphas, sigmas)
 
 
-def _column(numbers: list[float]) -> tuple[float, ...]:
+def _column(numbers: Sequence[float | int]) -> tuple[float, ...]:
     return tuple(map(float, numbers))
 
 

@@ -38,7 +38,7 @@ from ..wording import phrase, printable, sentence, shown
 from .bars import note, progress_bar
 from .choosing import Neighbour, named_table
 from .errors import InterruptedRunError, RunError
-from .guiding import beside
+from .guiding import beside, name_beside
 from .interruptions import stop_if_asked
 from .names import label_of
 from .objectives import minimised
@@ -680,7 +680,7 @@ class _Search:
             "report_features": config.report_features,
             "table": digest(searched.table),
             "start": config.start or _start_name(config.family_options.get("start")),
-            "unsearched": beside_name,
+            "unsearched": name_beside(best, config.family_options),
             "tried": {name: _finite(score) for name, score in config.tried.items()},
             "rows": [row.record for row in rows],
             "skipped_steps": skipped(searched.state),

@@ -26,6 +26,7 @@ from ..references import same
 from ..registry import entries
 from ..wording import shown
 from .choosing import Neighbour, choose_for, choose_warm, linear_kid
+from .guiding import OPTION, read_guidance
 from .names import (
     check_known,
     check_there,
@@ -145,7 +146,10 @@ def configure(given: Mapping[str, Any]) -> tuple[Config, dict[str, Any]]:
     given |= {part: _pinned(part, str(name)) for part, name in names.items()}
     if given["steps"] is None:
         given["steps"] = _steps_of(objects.get("family"))
-    return Config(**given, versions=versions(*_plugins(names))), objects
+    config = Config(**given, versions=versions(*_plugins(names)))
+    if OPTION in config.family_options:
+        read_guidance(config.family_options[OPTION], config.steps)
+    return config, objects
 
 
 def configure_sweep(

@@ -19,6 +19,7 @@ class FixedTable(AbstractFamily):
         noise: The weights of eps, K rows of depth numbers.
         fresh: The standard deviations of the fresh noise, K of them.
         spread: The standard deviation of the first state.
+        guidance: The weights of classifier-free guidance, K of them; None without.
     """
 
     times: tuple[float, ...] = eqx.field(static=True)
@@ -26,6 +27,7 @@ class FixedTable(AbstractFamily):
     noise: tuple[tuple[float, ...], ...] = eqx.field(static=True)
     fresh: tuple[float, ...] = eqx.field(static=True)
     spread: float = eqx.field(static=True)
+    guidance: tuple[float, ...] | None = eqx.field(static=True, default=None)
 
     def table(self, schedule: AbstractSchedule) -> StepTable:
         return StepTable(
@@ -34,4 +36,5 @@ class FixedTable(AbstractFamily):
             jnp.asarray(self.noise, float),
             jnp.asarray(self.fresh, float),
             jnp.asarray(self.spread, float),
+            None if self.guidance is None else jnp.asarray(self.guidance, float),
         )

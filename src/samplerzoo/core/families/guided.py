@@ -53,7 +53,7 @@ class Guided(AbstractFamily):
             rows = jnp.asarray(self.searched)
             moved = weights[rows] + self.moves.astype(weights.dtype)
             # Else a weight that stands at 1 would cost one evaluation, and have no gradient.
-            moved = moved + jnp.where(moved == 1, jnp.finfo(weights.dtype).eps, 0)
+            moved = moved + jnp.where(moved == 1, jnp.finfo(jnp.float32).eps, 0).astype(moved.dtype)
             weights = weights.at[rows].set(moved)
         return guide(table, weights)
 
