@@ -71,7 +71,7 @@ def fixed_part(given: Any) -> str:
     return re.sub("-?searched$", "", str(given)) or "1"
 
 
-def guided(family: AbstractFamily, given: Any, steps: int) -> AbstractFamily:
+def with_guidance(family: AbstractFamily, given: Any, steps: int) -> AbstractFamily:
     """Give a family the guidance that is said of it; the same family for `None`."""
     return family if given is None else Guided(family, *read_guidance(given, steps))
 

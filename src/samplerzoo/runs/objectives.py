@@ -35,7 +35,7 @@ from ..core.scaling import scaled
 from ..core.types import Key, Scalar, State
 from ..features import AbstractExtractor, Pixels, apply
 from ..wording import printable
-from .guiding import check_guidance, guided
+from .guiding import check_guidance, with_guidance
 from .names import OBJECT, PYTHON, find, label_of, options, split
 from .parts import construct
 
@@ -169,7 +169,7 @@ def _targets(
     """Compute the features of what the teacher makes of the pool's noises."""
     model, mesh = setting.model, setting.mesh
     if steps:
-        teacher = guided(DDIM(steps, "quadratic"), guidance, steps)
+        teacher = with_guidance(DDIM(steps, "quadratic"), guidance, steps)
         table = make_table(teacher, model.schedule)
         check_guidance(table, model, "The teacher")
         return table_targets(phi, table, model, pool, mesh=mesh, apply=apply)

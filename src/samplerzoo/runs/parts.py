@@ -44,7 +44,7 @@ from ..registry import GROUPS, entries
 from ..wording import phrase, sentence
 from .bars import progress_bar
 from .conditions import with_conditions
-from .guiding import OPTION, check_guidable, check_guidance, guided
+from .guiding import OPTION, check_guidable, check_guidance, with_guidance
 from .names import (
     HUB,
     PATH,
@@ -284,7 +284,7 @@ def make_family(
         options = {**options, "start": member}
         fixed["times"] = None
     family = _member("families", AbstractFamily, given, fixed, options, allow_code)
-    return guided(family, guidance, steps)
+    return with_guidance(family, guidance, steps)
 
 
 def takes_start(given: Any, *, allow_code: bool = True) -> bool:
