@@ -12,7 +12,7 @@ from .family import AbstractFamily
 
 
 class Guided(AbstractFamily):
-    """Steer a family's samplers by classifier-free guidance, with a weight for each evaluation.
+    """Give a family's samplers classifier-free guidance, with a weight for each evaluation.
 
     The network's answer at row n is `null + w_n * (conditioned - null)`, where `null` is its answer
     without a condition: 1 is the condition alone, at one network evaluation; every other weight
