@@ -113,8 +113,12 @@ class DiscreteVP(AbstractSchedule):
         return cls.from_alphas_cumprod(np.cumprod(1 - np.asarray(betas, np.float64), axis=-1))
 
     def _log_snr(self, t: Scalar) -> Scalar:
-        levels = jnp.arange(1, self.log_snr.shape[0] + 1, dtype=self.log_snr.dtype)
-        return jnp.interp(t, levels, self.log_snr)
+        # As jnp.interp, whose search for the interval an index of integers does not need.
+        last = self.log_snr.shape[0]
+        right = jnp.clip(jnp.floor(t).astype(int), 1, max(last - 1, 1))
+        left = self.log_snr[right - 1]
+        between = left + (t - right.astype(t.dtype)) * (self.log_snr.at[right].get(mode="clip") - left)
+        return jnp.where(t < 1, self.log_snr[0], jnp.where(t > last, self.log_snr[-1], between))
 
     def alpha(self, t: Scalar) -> Scalar:
         first = jnp.sqrt(1 - self.sigma(jnp.minimum(t, 1)) ** 2)
