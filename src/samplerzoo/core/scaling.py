@@ -5,14 +5,15 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from .objectives import AbstractObjective, Sum
-from .types import Key, Scalar
+from .objectives import Sum
+from .types import Key
 
 BATCHES = 4  # from which the values at the start are estimated
 
 
-def scaled(total: Sum, score: Callable[[AbstractObjective, Key], Scalar], key: Key) -> Sum:
+def scaled(total: Sum, score: Callable[[Sum, Key], Float[Array, "terms"]], key: Key) -> Sum:
     """Divide the weight of each term of a sum by the term's value at the start of a search.
 
     So weights compare terms of different units. A value is the mean over a few batches, or their
@@ -20,7 +21,7 @@ def scaled(total: Sum, score: Callable[[AbstractObjective, Key], Scalar], key: K
 
     Args:
         total: The sum.
-        score: Gives the value of an objective on a batch that a key stands for, for the sampler
+        score: Gives the values of a sum's terms on a batch that a key stands for, for the sampler
             that the search starts from.
         key: What the batches are drawn from.
 
@@ -31,8 +32,8 @@ def scaled(total: Sum, score: Callable[[AbstractObjective, Key], Scalar], key: K
         ValueError: A term is not finite at the start.
     """
     keys = [jax.random.fold_in(key, n) for n in range(BATCHES)]
-    found = jnp.stack([jnp.stack([score(term, own) for own in keys]) for term in total.terms])
-    size = jnp.maximum(jnp.abs(jnp.mean(found, axis=1)), jnp.std(found, axis=1))
+    found = jnp.stack([score(total, own) for own in keys])
+    size = jnp.maximum(jnp.abs(jnp.mean(found, axis=0)), jnp.std(found, axis=0))
     if not bool(jnp.all(jnp.isfinite(size))):
         raise ValueError("An objective is not finite for the sampler that the search starts from.")
     weights = total.weights / jnp.where(size > 0, size, 1)

@@ -117,7 +117,9 @@ class DiscreteVP(AbstractSchedule):
         last = self.log_snr.shape[0]
         right = jnp.clip(jnp.floor(t).astype(int), 1, max(last - 1, 1))
         left = self.log_snr[right - 1]
-        between = left + (t - right.astype(t.dtype)) * (self.log_snr.at[right].get(mode="clip") - left)
+        between = left + (t - right.astype(t.dtype)) * (
+            self.log_snr.at[right].get(mode="clip") - left
+        )
         return jnp.where(t < 1, self.log_snr[0], jnp.where(t > last, self.log_snr[-1], between))
 
     def alpha(self, t: Scalar) -> Scalar:

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from ..core.compiling import jit
 from ..core.devices import device_put, replicate
 from ..core.drawing import NUMBERS, make_table
-from ..core.families import DDIM, AbstractFamily
+from ..core.families import AbstractFamily, dpmpp_multistep
 from ..core.kernels import AbstractKernel
 from ..core.loss import batch_loss
 from ..core.model import DiffusionModel
@@ -109,7 +109,7 @@ def teacher_objectives(
     power: int = 2,
     space: str = "states",
     size: int = 4096,
-    steps: int = 100,
+    steps: int = 32,
     tolerance: float = 1e-4,
     guidance: float | None = None,
 ) -> tuple[AbstractObjective, ...]:
@@ -121,8 +121,8 @@ def teacher_objectives(
         space: `states` compares the samples themselves, `features` their features in each space
             that is searched.
         size: How many noises the teacher knows, from which the search draws its batches.
-        steps: The teacher's network evaluations, by DDIM; 0 is the adaptive solution of the
-            probability-flow ODE.
+        steps: The teacher's network evaluations, by DPM-Solver++ (3M) on a grid uniform in
+            log-SNR; 0 is the adaptive solution of the probability-flow ODE.
         tolerance: That of the adaptive solution.
         guidance: The weight of classifier-free guidance at each of the teacher's steps; None is no
             guidance, whatever the searched sampler has.
@@ -169,7 +169,8 @@ def _targets(
     """Compute the features of what the teacher makes of the pool's noises."""
     model, mesh = setting.model, setting.mesh
     if steps:
-        teacher = with_guidance(DDIM(steps, "quadratic"), guidance, steps)
+        solver = dpmpp_multistep(steps, order=3, times="logsnr")
+        teacher = with_guidance(solver, guidance, steps)
         table = make_table(teacher, model.schedule)
         check_guidance(table, model, "The teacher")
         return table_targets(phi, table, model, pool, mesh=mesh, apply=apply)
@@ -318,13 +319,15 @@ def _named(
         table = make_table(family, model.schedule)
         share = max(1, NUMBERS // math.prod(model.shape))
 
-        def value(objective: AbstractObjective, key: Key) -> Scalar:
-            return replicate(batch_loss(table, model, objective, key, batch, share, mesh), mesh)
+        def value(weights: Float[Array, "terms"], total: Sum, key: Key) -> Scalar:
+            weighted = eqx.tree_at(lambda each: each.weights, total, weights)
+            return batch_loss(table, model, weighted, key, batch, share, mesh)
 
-        compute = jit(value)
+        # A sum is linear in its weights: its slopes in them are the terms, by one program.
+        compute = jit(lambda *given: replicate(jax.grad(value)(*given), mesh))
 
-        def score(objective: AbstractObjective, key: Key) -> Scalar:
-            return compute(*device_put((objective, key), mesh))
+        def score(total: Sum, key: Key) -> Float[Array, "terms"]:
+            return compute(*device_put((total.weights, total, key), mesh))
 
         return np.asarray(scaled(total, score, jax.random.fold_in(setting.key, 1)).weights)
 
