@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from jax.flatten_util import ravel_pytree
 
 import samplerzoo as sz
 from samplerzoo import (
@@ -115,22 +116,29 @@ def test_the_passes_of_a_guided_row_are_one_batched_call(x64):
     assert program.count("f64[5,2,3] = tanh") == 1
 
 
-def test_gradients_of_weights_are_those_of_finite_differences(x64):
-    """A weight that starts at 1 has its own too, and the first row's answer is weighted."""
+def test_gradients_are_those_of_finite_differences(x64):
+    """Of weights, times and coefficients, with conditions; the first row's answer is weighted too.
+
+    A weight that stands at 1 and is searched has a derivative, and fixed ones are not moved.
+    """
     model, data = conditional(), np.random.default_rng(2).normal(size=(20, 3))
     objective = KID(Pixels(), Linear(), data)
-    family = Guided(RDDIM(3, eta=0.4), (1.0, 2.0, 1.0), (0, 1, 2))
+    family = Guided(RDDIM(4, eta=0.4), (1, 2, 3, 1), (0, 1, 3))
+    free, rest = eqx.partition(family, free_parameters(family, times=True))
+    start, unravel = ravel_pytree(free)
 
-    def loss(moves, microbatch):
-        table = eqx.tree_at(lambda f: f.moves, family, moves).table(model.schedule)
+    def loss(numbers, microbatch):
+        table = eqx.combine(unravel(numbers), rest).table(model.schedule)
         return sz.batch_loss(table, model, objective, KEY, 8, microbatch)
 
-    slope = jax.jit(jax.grad(lambda moves: loss(moves, 3)))(jnp.zeros(3))
-    value = jax.jit(lambda moves: loss(moves, None))
-    for n, step in enumerate(np.eye(3) * 1e-5):
-        difference = (value(jnp.asarray(step)) - value(jnp.asarray(-step))) / 2e-5
-        np.testing.assert_allclose(slope[n], difference, rtol=1e-5)
-        assert abs(difference) > 1e-6
+    slopes = jax.jit(jax.grad(lambda numbers: loss(numbers, 3)))(start)
+    value = jax.jit(lambda numbers: loss(numbers, None))
+    for n, step in enumerate(np.eye(len(start)) * 1e-5):
+        difference = (value(start + step) - value(start - step)) / 2e-5
+        np.testing.assert_allclose(slopes[n], difference, rtol=1e-5, atol=1e-9)
+    weights = unravel(slopes).moves
+    assert weights.shape == (3,)
+    assert np.all(np.abs(weights) > 1e-6)
 
 
 def test_fixed_weights_of_1_are_one_evaluation_and_searched_ones_two():
@@ -186,7 +194,7 @@ def test_models_without_guidance_are_told():
     with pytest.raises(ValueError, match=r"The family has guidance, and this model has no"):
         load_family(Guided(DDIM(3), (1.0, 2.0, 1.0)), 3, "", plain, {})
     with pytest.raises(ValueError, match="2 weights of guidance for a sampler of 3 steps"):
-        Guided(DDIM(3), (1.0, 2.0)).table(CosineVP())
+        Guided(DDIM(3), (1, 2)).table(CosineVP())
     with pytest.raises(ValueError, match="Row 3 is searched, and there are 3 weights"):
         Guided(DDIM(3), (1.0, 2.0, 3.0), (3,))
 
@@ -301,16 +309,16 @@ def test_a_teacher_is_guided_where_that_is_asked():
         model, [SearchedSpace("pixels", Pixels(), np.zeros((2, 3)))], Linear(), KEY, {}
     )
     plain = DDIM(5, "quadratic").table(model.schedule)
-    for options, table in (({}, plain), ({"guidance": 3.0}, guide(plain, (3.0,) * 5))):
+    for options, table in (({}, plain), ({"guidance": 3}, guide(plain, (3.0,) * 5))):
         (teacher,) = teacher_objectives(setting, size=4, steps=5, **options)
         expected = table_targets(Pixels(), table, model, pool)
         np.testing.assert_allclose(teacher.targets, expected, rtol=1e-5)
     assert len(setting.computed) == 2
     with pytest.raises(ValueError, match="adaptive solution, which has no guidance"):
-        teacher_objectives(setting, size=4, steps=0, guidance=3.0)
+        teacher_objectives(setting, size=4, steps=0, guidance=3)
     without = setting._replace(model=dataclasses.replace(model, null=None), computed={})
     with pytest.raises(ValueError, match="The teacher has guidance, and this model has no"):
-        teacher_objectives(without, size=4, steps=5, guidance=3.0)
+        teacher_objectives(without, size=4, steps=5, guidance=3)
 
 
 @pytest.fixture(scope="module")

@@ -111,7 +111,7 @@ def teacher_objectives(
     size: int = 4096,
     steps: int = 32,
     tolerance: float = 1e-4,
-    guidance: float | None = None,
+    guidance: int | float | None = None,
 ) -> tuple[AbstractObjective, ...]:
     """Make the distance to what a sampler of many steps makes of the same noise.
 
@@ -164,7 +164,7 @@ def _targets(
     pool: Pool,
     steps: int,
     tolerance: float,
-    guidance: float | None,
+    guidance: int | float | None,
 ) -> np.ndarray:
     """Compute the features of what the teacher makes of the pool's noises."""
     model, mesh = setting.model, setting.mesh

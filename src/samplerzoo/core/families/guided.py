@@ -37,7 +37,7 @@ class Guided(AbstractFamily):
     searched: tuple[int, ...]
 
     def __init__(
-        self, family: AbstractFamily, weights: Sequence[float], searched: Sequence[int] = ()
+        self, family: AbstractFamily, weights: Sequence[int | float], searched: Sequence[int] = ()
     ):
         if odd := sorted(set(searched) - set(range(len(weights)))):
             raise ValueError(f"Row {odd[0]} is searched, and there are {len(weights)} weights.")
@@ -58,7 +58,7 @@ class Guided(AbstractFamily):
         return guide(table, weights)
 
 
-def guide(table: StepTable, weights: Float[Array, "K"] | Sequence[float]) -> StepTable:
+def guide(table: StepTable, weights: Float[Array, "K"] | Sequence[int | float]) -> StepTable:
     """Give a table the weights of classifier-free guidance.
 
     Args:
