@@ -8,15 +8,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from jax.custom_derivatives import SymbolicZero
 from jax.sharding import Mesh
 from jaxtyping import Int, PyTree
 
-from .compiling import jit
+from .compiling import jit, jit_once
 from .devices import cut_batch, device_put, replicate
 from .families import AbstractFamily
 from .loss import batch_loss
 from .model import DiffusionModel
 from .objectives import AbstractObjective
+from .schedule import AbstractSchedule
+from .table import StepTable
 from .types import Key, Scalar
 
 # Makes an optimiser of the steps of a search and the highest learning rate.
@@ -117,6 +120,46 @@ class Step(NamedTuple):
     stored: int
 
 
+def _table(parameters: PyTree, family: AbstractFamily, schedule: AbstractSchedule) -> StepTable:
+    return eqx.combine(parameters, family).table(schedule)
+
+
+_compiled_table = jit_once(_table)
+
+
+def searched_columns(
+    parameters: PyTree, family: AbstractFamily, schedule: AbstractSchedule
+) -> StepTable:
+    """Find which columns of a table depend on the parameters that are searched.
+
+    Args:
+        parameters: The family's searched leaves.
+        family: The family, with the others.
+        schedule: The schedule of the model.
+
+    Returns:
+        A table of booleans.
+    """
+    found: list[StepTable] = []
+
+    @jax.custom_jvp
+    def look(table):
+        return table
+
+    def rule(primals, tangents):
+        # Where nothing is searched the tangent is zero by construction, not by its value.
+        found.append(jax.tree.map(lambda t: not isinstance(t, SymbolicZero), tangents[0]))
+        return primals[0], tangents[0]
+
+    look.defjvp(rule, symbolic_zeros=True)
+
+    def table(parameters):
+        return look(_table(parameters, family, schedule))
+
+    jax.eval_shape(lambda p: jax.jvp(table, (p,), (p,)), parameters)
+    return found[0]
+
+
 def compile_step(
     family: AbstractFamily,
     state: SearchState,
@@ -149,25 +192,41 @@ def compile_step(
         ValueError: `microbatch` is below 1.
     """
     optimiser = optax.apply_if_finite(optimiser, PATIENCE)
+    family, schedule = device_put((family, model.schedule), mesh)
+    parameters = device_put(state.parameters, mesh)
+    searched = searched_columns(parameters, family, schedule)
+    columns, rest = eqx.partition(_compiled_table(parameters, family, schedule), searched)
 
-    def update(state, key, family, model, objective):
-        own = jax.random.fold_in(key, state.step)
+    def value_and_grad(columns, step, key, rest, model, objective):
+        own = jax.random.fold_in(key, step)
 
-        def loss(parameters):
-            table = eqx.combine(parameters, family).table(model.schedule)
+        def loss(columns):
+            table = eqx.combine(columns, rest)
             return batch_loss(table, model, objective, own, batch, microbatch, mesh)
 
-        value, gradient = jax.value_and_grad(loss)(state.parameters)
+        return replicate(jax.value_and_grad(loss)(columns), mesh)
+
+    @jit_once
+    def move(state, slopes, family, schedule):
+        def searched_of(parameters):
+            return eqx.filter(_table(parameters, family, schedule), searched)
+
+        (gradient,) = jax.vjp(searched_of, state.parameters)[1](slopes)
         updates, opt_state = optimiser.update(gradient, state.optimiser, state.parameters)
         parameters = optax.apply_updates(state.parameters, updates)
-        return replicate((SearchState(parameters, opt_state, state.step + 1), value), mesh)
+        return replicate(SearchState(parameters, opt_state, state.step + 1), mesh)
 
-    fixed = device_put((family, model, objective), mesh)
-    given = device_put((state, jax.random.key(0)), mesh)
-    compiled = jit(update).lower(*given, *fixed).compile()
+    # Tables are few numbers by many operations, which would be most of what is compiled: so they
+    # and their derivatives are apart from the program that asks the network.
+    fixed = device_put((rest, model, objective), mesh)
+    given = device_put((columns, state.step, jax.random.key(0)), mesh)
+    compiled = jit(value_and_grad).lower(*given, *fixed).compile()
 
     def advance(state, key):
-        return compiled(*device_put((state, key), mesh), *fixed)
+        state, key = device_put((state, key), mesh)
+        columns = eqx.filter(_compiled_table(state.parameters, family, schedule), searched)
+        value, slopes = compiled(columns, state.step, key, *fixed)
+        return move(state, slopes, family, schedule), value
 
     analysis = compiled.compiled.memory_analysis()
     memory = analysis.temp_size_in_bytes + analysis.output_size_in_bytes
