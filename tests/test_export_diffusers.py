@@ -353,6 +353,85 @@ def test_image_to_image_only_where_states_are_the_processes(scheduler, tmp_path)
         ddim.add_noise(image, noise, torch.tensor([123.0]))
 
 
+@pytest.mark.parametrize("name", ["ddim", "rddim"])
+def test_an_image_to_image_pipeline(name, tmp_path):
+    """The real one begins in the middle, or says why not."""
+    model = called_back(lambda x, t: x, latent_shape(), clip=None)
+    scheduler = export(FAMILIES[name](), model, tmp_path).from_pretrained(tmp_path)
+    parts = small_stable_diffusion(scheduler).components
+    pipeline = diffusers.StableDiffusionImg2ImgPipeline(**parts, requires_safety_checker=False)
+    pipeline.set_progress_bar_config(disable=True)
+    texts = {"prompt_embeds": torch.randn(1, 5, 8), "negative_prompt_embeds": torch.zeros(1, 5, 8)}
+    given = {"image": torch.rand(1, 3, SIZE, SIZE), "strength": 0.6, "num_inference_steps": STEPS}
+    if name == "rddim":
+        with pytest.raises(ValueError, match="cannot begin at step 2: its states are not those"):
+            pipeline(**texts, **given, output_type="latent")
+        return
+    found = pipeline(**texts, **given, output_type="latent").images
+    assert scheduler.step_index == STEPS
+    assert bool(torch.all(torch.isfinite(found)))
+
+
+@pytest.mark.slow
+def test_stable_diffusion_3_pipeline(tmp_path, monkeypatch):
+    """A flow pipeline, which doubles its batch for guidance and gives `sigmas` and `mu`."""
+    torch.manual_seed(0)
+    network = diffusers.SD3Transformer2DModel(
+        sample_size=SIZE,
+        patch_size=1,
+        in_channels=4,
+        out_channels=4,
+        num_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=4,
+        joint_attention_dim=32,
+        caption_projection_dim=32,
+        pooled_projection_dim=64,
+    ).eval()
+    texts, pooled, weight = torch.randn(2, 5, 32), torch.randn(2, 64), 4.0
+
+    def guided(x, t):
+        both = torch.from_numpy(np.concatenate([x, x]))
+        told = torch.full((2,), float(t))
+        with torch.no_grad():
+            out = network(both, texts, pooled, told, return_dict=False)[0]
+        none, some = out.chunk(2)
+        return (none + weight * (some - none)).numpy()
+
+    flow = {"clip": None, "prediction": "flow", "told": lambda t: 1000 * t}
+    model = called_back(guided, latent_shape(), RectifiedFlow(), **flow)
+    family = FAMILIES["gddim-2"]()
+    cls = export(family, model, tmp_path)
+    scheduler = cls.current = cls.from_pretrained(tmp_path)
+    absent = dict.fromkeys(
+        f"{part}{n}" for part in ("text_encoder", "tokenizer") for n in ("", "_2", "_3")
+    )
+    pipeline = diffusers.StableDiffusion3Pipeline(
+        transformer=network, scheduler=scheduler, vae=small_vae(), **absent
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    starts = np.random.default_rng(0).normal(size=(1, 4, SIZE, SIZE)).astype("float32")
+    keys = jax.random.split(jax.random.key(1), 1)
+    replay(monkeypatch, cls, fresh_noises(keys, STEPS, latent_shape(), jnp.float32))
+    wanted = engine_samples(family.table(model.schedule), model, starts, keys)
+    given = {
+        "negative_prompt_embeds": texts[:1],
+        "prompt_embeds": texts[1:],
+        "negative_pooled_prompt_embeds": pooled[:1],
+        "pooled_prompt_embeds": pooled[1:],
+        "latents": torch.from_numpy(starts),
+        "guidance_scale": weight,
+        "output_type": "latent",
+        "height": SIZE,
+        "width": SIZE,
+    }
+    for argument in ({"num_inference_steps": STEPS}, {"sigmas": [1.0, 0.8, 0.6, 0.4, 0.2]}):
+        found = pipeline(**given, **argument).images.numpy()
+        np.testing.assert_allclose(found, wanted, atol=1e-5 * np.abs(wanted).max())
+    with pytest.raises(ValueError, match=r"is 28, but .* give num_inference_steps=5"):
+        pipeline(**given)
+
+
 def test_flow_models(tmp_path):
     """A flow's network is told a thousand times its noise level, and answers eps - x0."""
     model = called_back(
@@ -425,6 +504,7 @@ DAMAGE = {
     "text for numbers": {"alphas": ["1"] * STEPS},
     "not a number": {"fresh": [0.0] * (STEPS - 1) + [float("nan")]},
     "infinite": {"sigmas": [1.0] * (STEPS - 1) + [float("inf")]},
+    "a whole number beyond all floats": {"alphas": [10**400] * STEPS},
     "no rows": {"clean": []},
     "rows of many lengths": {"noise": [[1.0]] * (STEPS - 1) + [[1.0, 2.0]]},
     "too deep": {"clean": [[0.0] * 9] * STEPS, "noise": [[0.0] * 9] * STEPS},
@@ -434,6 +514,11 @@ DAMAGE = {
     "unknown prediction": {"prediction_type": "magic"},
     "a range upside down": {"clip_range": [1.0, -1.0]},
     "a negative start": {"init_sigma": -1.0},
+    "a list for a name": {"prediction_type": ["epsilon"]},
+    "a word for a switch": {"keeps_marginals": "no"},
+    "a word for a number": {"num_train_timesteps": "1000"},
+    **{f"without {name}": {name: ...} for name in ("times", "alphas", "clean", "fresh")},
+    "another scheduler's": dict.fromkeys(("times", "alphas", "sigmas", "clean", "noise"), ...),
 }
 
 
@@ -441,8 +526,9 @@ DAMAGE = {
 def test_a_damaged_configuration_is_one_sentence(name, tmp_path):
     cls = export(FAMILIES["gddim"](), called_back(lambda x, t: x, SHAPE), tmp_path)
     path = tmp_path / "scheduler_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | DAMAGE[name]))
-    with pytest.raises(ValueError, match=r"must be|different lengths|must have") as caught:
+    content = json.loads(path.read_text()) | DAMAGE[name]
+    path.write_text(json.dumps({k: v for k, v in content.items() if v is not ...}))
+    with pytest.raises(ValueError, match=r"must|lengths|missing") as caught:
         cls.from_pretrained(tmp_path)
     assert len(str(caught.value)) < 300
 

@@ -425,6 +425,32 @@ def test_another_runtime_of_comfyuis_nodes_runs_them(tmp_path):
     torch.testing.assert_close(torch.tensor(found), wanted)
 
 
+DAMAGE = {
+    "cut short": lambda table: json.dumps(table)[:-40],
+    "a list": lambda table: json.dumps([table]),
+    "without a column": lambda table: json.dumps({**table, "fresh": None}),
+    "a column too short": lambda table: json.dumps({**table, "alphas": table["alphas"][1:]}),
+    "rows of many lengths": lambda table: json.dumps({**table, "clean": [[0.0], [0.0, 1.0]]}),
+    "words": lambda table: json.dumps({**table, "sigmas": ["1"] * STEPS}),
+    "no number": lambda table: json.dumps({**table, "first_scale": float("nan")}),
+    "beyond all numbers": lambda table: json.dumps({**table, "first_scale": 10**400}),
+    "no noise": lambda table: json.dumps({**table, "sigmas": [0.0] * STEPS}),
+    "no data": lambda table: json.dumps({**table, "alphas": [0.0] * STEPS}),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_sampler_in_a_pack_is_a_sentence(name, comfy, tmp_path, monkeypatch):
+    model = model_of("vp")
+    table = FAMILIES["ddim"]().table(model.schedule)
+    export_comfyui(plain_sampler("mine", table, model), tmp_path)
+    nodes = pack(tmp_path, monkeypatch).nodes
+    path = tmp_path / "samplers" / "mine.json"
+    path.write_text(DAMAGE[name](json.loads(path.read_text())))
+    with pytest.raises(ValueError, match=r"mine.json is damaged; export the sampler again\.$"):
+        nodes.load("mine")
+
+
 def test_json_holds_all_numbers(tmp_path):
     model = model_of("vp")
     table = FAMILIES["gddim"]().table(model.schedule)

@@ -18,7 +18,7 @@ from samplerzoo import notices
 from samplerzoo.metrics import Moments
 from samplerzoo.registry import GROUPS, entries
 from samplerzoo.runs import samplers
-from samplerzoo.runs.describing import details, options_of, summary
+from samplerzoo.runs.describing import arguments, details, options_of, summary
 from samplerzoo.runs.parts import load_data
 
 PROGRAM = (sys.executable, "-m", "samplerzoo")
@@ -58,8 +58,23 @@ def test_of_a_name_options_defaults_and_source_are_shown(tmp_path):
     options = {option["name"]: option for option in found["options"]}
     assert set(options) >= {"eta", "depth"}
     assert not {"steps", "times"} & set(options)
+    said = options["eta"].pop("description")
+    assert said == "The share of DDPM's fresh noise to start from, in [0, 1]."
     assert options["eta"] == {"name": "eta", "type": "float", "default": "0.0", "required": False}
     assert "No family is called 'gdim'" in fail("list", "families", "gdim", cwd=tmp_path)
+
+
+def test_details_of_an_objective_say_how_its_options_are_typed(tmp_path):
+    said = succeed("list", "objectives", "teacher", cwd=tmp_path).out
+    assert "Options (--objective teacher:NAME=VALUE,NAME=VALUE):" in said
+    assert "  power  int  [default: 2]\n      2 for squared differences, 1 for" in said
+    assert "setting  " not in said.partition("Options")[2]
+
+
+def test_arguments_are_read_off_a_docstring():
+    text = "Do it.\n\nArgs:\n    a: One\n        of two.\n    b (int): Two.\n\nReturns:\n    c: No."
+    assert arguments(text) == {"a": "One of two.", "b": "Two."}
+    assert arguments("Do it.") == arguments("") == {}
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -73,8 +88,8 @@ def test_details_of_all_that_is_built_in(group):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["-F", "help"], "eta"),
-        (["--family=gddim", "-F", "help"], "depth"),
+        (["-F", "help"], "start  sampler's name or JSON file"),
+        (["--family=gddim", "-F", "help"], "How many past states enter a step, 1 to K"),
         (["--family=heun", "-F", "help"], "Options of the family heun"),
         (["--family=python:mine:Mine", "-F", "help"], "much"),
         (["--kernel=polynomial", "-k", "help"], "degree"),

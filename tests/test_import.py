@@ -85,8 +85,8 @@ def test_a_search_starts_from_it(model, path):
     """And keeps its numbers, whatever becomes of the file."""
     given = {"data": images(), "features": features, "report_features": other_features}
     still = {**SMALL, "iterations": 1, "learning_rate": 1e-12}
-    run = sz.search("gddim", family_options={"start": str(path)}, model=model, **given, **still)
     start = read_saved(path)
+    run = sz.search("gddim", family_options={"start": start}, model=model, **given, **still)
     assert run.config.start == ""
     assert parse_saved(run.config.family_options["start"]) == start
     assert run.result is not None
@@ -102,6 +102,18 @@ def test_a_start_has_its_own_times(model, path):
     given |= {"family_options": {"start": str(path)}, "model": model, **SMALL}
     with pytest.raises(ValueError, match="'ddim-3' has times of its own beside times 'karras'"):
         sz.search("rddim", times="karras", **given)
+
+
+@pytest.mark.parametrize(("steps", "asked"), [(4, 4), ([3, 5], 5), (None, 10)])
+def test_a_start_has_its_own_number_of_steps(model, path, steps, asked, tmp_path):
+    """Said before anything is made, of a sweep before its first search; of files and objects."""
+    given = {"data": images(), "features": features, "report_features": other_features}
+    given |= {"model": model, **SMALL, "steps": steps, "out": tmp_path / "run"}
+    for start in (str(path), path, read_saved(path)):
+        with pytest.raises(ValueError, match=r"^The start 'ddim-3' has 3 network eval") as found:
+            sz.search("rddim", family_options={"start": start}, **given)
+        assert f"where steps is {asked}; give steps 3, or a start of {asked}." in str(found.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_another_models_levels_are_refused(path):

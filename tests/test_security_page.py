@@ -11,6 +11,7 @@ import test_hostile_hub
 import test_hostile_images
 import test_hostile_plugins
 import test_hostile_runs
+import test_push_secrets as sent
 import test_schema
 from samplerzoo import limits
 
@@ -42,6 +43,13 @@ def test_the_totals_are_those_of_the_tests():
         count(runs, "place"),
         count(runs, "numbers") + len(checkpoints.EDITS) + len(checkpoints.STATES),
         count(runs, "config", "result"),
+        len(sent.NAMES)
+        + len(sent.OPTIONS)
+        + len(sent.RESULTS)
+        + len(sent.WRITTEN)
+        + len(sent.FILES)
+        + len(sent.PICTURES)
+        + 2,
         len(plugins.HOSTILE) + len(plugins.ALIKE) + len(plugins.BROKEN),
     ]
     assert [int(n) for n in re.findall(r"^\| [^`].*? \| (\d+) \| ", PAGE, re.MULTILINE)] == totals

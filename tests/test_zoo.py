@@ -85,6 +85,17 @@ def test_searches_of_other_seeds_are_one_entry(run, tmp_path):
             samplerzoo.zoo(twice, tmp_path / "zoo")
 
 
+def test_searches_that_look_alike_are_told_apart(run, tmp_path):
+    """By the names of the runs, where the family, the model and K are the same."""
+    options = [(r"^learning_rate = .*$", "learning_rate = 0.5")]
+    other = changed(run, tmp_path / "other", options)
+    found = Page(samplerzoo.zoo([run.path, other], tmp_path / "zoo"))
+    for name in ("rddim-3", "other"):
+        assert found.text.count(f"rddim ({name})") == 2  # in the table, and above its entry
+    anchors = [a["id"] for tag, a in found.tags if tag == "h2"]
+    assert [a["href"] for tag, a in found.tags if tag == "a"] == [f"#{one}" for one in anchors]
+
+
 def test_names_of_others_are_text(run, tmp_path):
     words = [(r"^data = .*$", f"data = '{EVIL}'"), (r"^family = .*$", f"family = '{EVIL}'")]
 

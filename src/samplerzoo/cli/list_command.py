@@ -7,6 +7,13 @@ import click
 from ..registry import GROUPS
 from .common import as_text, command, debug_option, json_option
 
+# How the options of a part are typed.
+_OPTIONS = {
+    "families": "-F NAME=VALUE",
+    "kernels": "-k NAME=VALUE",
+    "objectives": "--objective {name}:NAME=VALUE,NAME=VALUE",
+}
+
 
 @command(name="list")
 @click.argument("group", required=False, type=click.Choice(list(GROUPS)))
@@ -61,6 +68,7 @@ def _details(group: str, found: dict) -> str:
         "",
         found["description"],
     ]
-    if letter := {"families": "-F", "kernels": "-k"}.get(group):
-        lines += ["", f"Options ({letter} NAME=VALUE):", *option_lines(found["options"])]
+    if typed := _OPTIONS.get(group):
+        words = typed.format(name=found["name"])
+        lines += ["", f"Options ({words}):", *option_lines(found["options"])]
     return "\n".join(lines)

@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import os
 import re
 import tempfile
 from collections.abc import Collection, Mapping
+from hashlib import sha256
 from itertools import chain, count, product
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from ..files import read_tensors, write, write_json, write_tensors
@@ -20,11 +22,19 @@ from ..runs.run import PICTURES
 from ..runs.setup import PARTS
 from ..runs.spec import Config
 from ..runs.store import load_config, load_result, load_sampler, resuming, run_folder, save_config
+from ..wording import printable
 from .exports import FOLDER, files_below, write_exports
 from .model_card import card_text
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _WITH_PATHS = ("model", "data", "features", "report_features")  # the parts whose names may be paths
+_READ = ("config.toml", "sampler.safetensors", "result.json", *PICTURES)  # of a run
+_KEPT = ("format", "about")  # of the text in sampler.safetensors
+# An absolute path of two parts or more, which is not the end of an address or of a relative one.
+_PATH = re.compile(
+    r"(?:(?<![\w./~-])|(?<=file://))(?:[A-Za-z]:\\|/)[^\s\\/'\"<>|]+[\\/][^\s'\"<>|,;)]+"
+)
+_SYSTEM = ("/usr/", "/bin/", "/dev/", "/etc/", "/proc/")  # which tell nothing of a user
 
 
 def push(run: str | Path, name: str, private: bool, export: bool = True) -> str:
@@ -96,8 +106,11 @@ def prepare(run: Path, name: str, folder: Path, export: bool = True) -> None:
     files for other tools are among it.
 
     Raises:
-        ValueError: The run is not finished, or something of this machine is left.
+        ValueError: The run is not finished, a file of it is a link or was not made by it, or
+            something of this machine is left.
     """
+    if link := next((run / name for name in _READ if (run / name).is_symlink()), None):
+        raise ValueError(f"{link} is a link, which is not followed; nothing was sent.")
     config, result = load_config(run), load_result(run)
     if result is None:
         raise ValueError(f"{run} is not finished; `{resuming(run)}` finishes it.")
@@ -109,25 +122,46 @@ def prepare(run: Path, name: str, folder: Path, export: bool = True) -> None:
     _, about = load_sampler(run / "sampler.safetensors")
     tensors, metadata = read_tensors(run / "sampler.safetensors")
     about = json.dumps(renamed(about, names), sort_keys=True)
-    write_tensors(folder / "sampler.safetensors", tensors, metadata | {"about": about})
+    kept = {key: text for key, text in metadata.items() if key in _KEPT}
+    write_tensors(folder / "sampler.safetensors", tensors, kept | {"about": about})
     result = {**renamed(result, names), "run": name}
     write_json(folder / "result.json", result)
+    for what, texts in (("The configuration", dataclasses.asdict(public)), ("The result", result)):
+        _refuse_paths(what, texts)
+    _refuse_paths("The sampler", json.loads(about))
     for name_of_picture in PICTURES:
-        write(folder / name_of_picture, _picture(run / name_of_picture))
+        write(folder / name_of_picture, _picture(run / name_of_picture, result))
     exports = write_exports(run, name, folder / FOLDER) if export else {}
     write(folder / "README.md", card_text(name, public, result, base, exports).encode())
     refuse_secrets(folder, config)
 
 
-def _picture(path: Path) -> bytes:
-    """A picture that the run made, which is not a link to another file."""
+def _picture(path: Path, result: Mapping[str, Any]) -> bytes:
+    """A picture that the run made."""
     remedy = "draw it again: remove result.json, and `samplerzoo resume` makes it"
-    if path.is_symlink():
-        raise ValueError(f"{path} is a link, which is not followed; {remedy}.")
     data = read_file(path, FILE_BYTES) if path.is_file() else b""
     if not data.startswith(_PNG):
         raise ValueError(f"{path} is not a PNG file; {remedy}.")
+    drawn = result.get("drawn", {}).get(path.name)
+    if drawn is not None and drawn != sha256(data).hexdigest():
+        raise ValueError(f"{path} is not the picture that the run drew; {remedy}.")
     return data
+
+
+def _refuse_paths(what: str, value: Any) -> None:
+    """Refuse a path in any text of JSON-like data, as key or as value."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _refuse_paths(what, key)
+            _refuse_paths(what, item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _refuse_paths(what, item)
+    elif isinstance(value, str) and (found := _PATH.search(value)):
+        raise ValueError(
+            f"{what} would publish the path {printable(found[0])}; nothing was sent. Search with a "
+            "name that is no path."
+        )
 
 
 def public_names(config: Config) -> dict[str, str]:
@@ -158,7 +192,8 @@ def as_published(config: Config, names: Mapping[str, str]) -> Config:
     """Return a configuration without the paths of this machine, under other names."""
     parts = {part: names[getattr(config, part)] for part in _WITH_PATHS}
     hashes = {names.get(key, key): value for key, value in config.hashes.items()}
-    return dataclasses.replace(config, directory=".", hashes=hashes, **parts)
+    conditions = config.conditions and PurePath(config.conditions).name
+    return dataclasses.replace(config, directory=".", hashes=hashes, conditions=conditions, **parts)
 
 
 def renamed(value: Any, names: Mapping[str, str]) -> Any:
@@ -171,7 +206,10 @@ def renamed(value: Any, names: Mapping[str, str]) -> Any:
 
 
 def refuse_secrets(folder: Path, config: Config) -> None:
-    """Refuse to publish the token, or the folders of the user and of the run's modules."""
+    """Refuse to publish the token, the folders of the user and of the run's modules, other paths.
+
+    Of other paths those that are there on this machine.
+    """
     from huggingface_hub import get_token
 
     paths = [p for p in (Path.home(), Path(config.directory)) if len(p.parts) > 1]
@@ -184,4 +222,11 @@ def refuse_secrets(folder: Path, config: Config) -> None:
             if secret and pattern.search(file.read_bytes()):
                 raise ValueError(
                     f"{file.relative_to(folder)} would publish {what}; nothing was sent."
+                )
+    for file in files_below(folder):
+        for found in _PATH.findall(file.read_bytes().decode(errors="replace")):
+            if not found.startswith(_SYSTEM) and os.path.lexists(found):
+                raise ValueError(
+                    f"{file.relative_to(folder)} would publish the path {printable(found)}; "
+                    "nothing was sent."
                 )

@@ -69,6 +69,7 @@ class Entry(NamedTuple):
     Attributes:
         names: The runs, as commands take them.
         links: Their addresses on the Hub, by name.
+        title: The family's name; where others of it are for the same model and K, the run's too.
         model: The model's name.
         family: The family's name.
         steps: The steps of the sampler.
@@ -82,6 +83,7 @@ class Entry(NamedTuple):
 
     names: list[str]
     links: Mapping[str, str]
+    title: str
     model: str
     family: str
     steps: int
@@ -178,7 +180,16 @@ def gather_zoo(
         file = f"{_PICTURES}/{number}.png" if picture else ""
         pictures |= {file: picture} if picture else {}
         entries.append(_entry(group, file))
-    return sorted(entries, key=lambda one: (one.model, one.nfe, one.family)), pictures
+    entries = [_told_apart(entry, entries) for entry in entries]
+    return sorted(entries, key=lambda one: (one.model, one.nfe, one.title)), pictures
+
+
+def _told_apart(entry: Entry, entries: Sequence[Entry]) -> Entry:
+    """The entry, called by its run too where another has its model, family and K."""
+    alike = [(one.model, one.family, one.steps) for one in entries]
+    if alike.count((entry.model, entry.family, entry.steps)) == 1:
+        return entry
+    return entry._replace(title=f"{entry.family} ({entry.names[0]})")
 
 
 def _search(config: Config) -> str:
@@ -207,6 +218,7 @@ def _entry(group: Mapping[str, Run], picture: str) -> Entry:
     return Entry(
         names=names,
         links={name: _link(name) for name in names if name.startswith(PREFIX)},
+        title=own,
         model=label_of(config.model),
         family=own,
         steps=config.steps,
@@ -271,7 +283,7 @@ def _space(name: str, role: str, rows: Sequence[Row], better: Mapping[str, str])
     ]
     pair = [values.get(sampler, 0.0) for sampler in best]
     ratio = f"{pair[0] / pair[1]:.2f}" if len(pair) == 2 and min(pair) > 0 else _NONE
-    return Space(name, role, [column.upper() for column in columns], lines, ratio)
+    return Space(label_of(name), role, [column.upper() for column in columns], lines, ratio)
 
 
 def _cells(scores: Sequence[Interval | None]) -> list[str]:

@@ -2,10 +2,13 @@
 
 import ast
 import inspect
+import re
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from functools import cache, partial, singledispatch
 from importlib.metadata import EntryPoint
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,11 @@ from .spec import type_name
 _MOST = 2**20  # characters of a source file
 _HOPS = 8  # imports that lead from a name to where it is defined
 _LINE = 100  # characters of a description
+_ARGUMENT = re.compile(r" {4}(\w+)(?: \(.*?\))?: (.*)")
+# Types as a user types their values.
+_TYPED = {"AbstractFamily": "sampler's name or JSON file", "bool": "true or false", "str": "text"}
 # The groups whose members take options, and what the run gives rather than the user.
-_GIVEN = {"families": ("steps", "times"), "kernels": ()}
+_GIVEN = {"families": ("steps", "times"), "kernels": (), "objectives": ("setting",)}
 
 
 def summary(point: EntryPoint) -> str:
@@ -119,8 +125,8 @@ def details(group: str, name: str) -> dict[str, Any]:
     """
     point = entry(group, name)
     found = load(group, name)
-    made = inspect.unwrap(getattr(found, "func", found))
-    text = inspect.getdoc(made) if callable(made) else None
+    made = _made(found)
+    text = _said(made)
     return {
         "name": name,
         "distribution": origin(point),
@@ -135,17 +141,43 @@ def options_of(found: Any, given: tuple[str, ...] = ()) -> list[dict[str, Any]]:
     """List the options that a class or a function takes, beside those that it is given anyway."""
     from .parts import declared
 
-    kinds, defaults = declared(found), defaults_of(found)
-    return [_option(name, kinds[name], defaults) for name in kinds if name not in given]
+    kinds, defaults, said = declared(found), defaults_of(found), arguments(_said(_made(found)))
+    return [
+        {
+            "name": name,
+            "type": printable(type_name(kinds[name])),
+            "default": printable(repr(defaults[name])) if name in defaults else None,
+            "required": name not in defaults,
+            "description": printable(said.get(name, "")),
+        }
+        for name in kinds
+        if name not in given
+    ]
 
 
-def _option(name: str, kind: Any, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "type": printable(type_name(kind)),
-        "default": printable(repr(defaults[name])) if name in defaults else None,
-        "required": name not in defaults,
-    }
+def _made(found: Any) -> Any:
+    """The class or the function itself, of one with some of its arguments given."""
+    return inspect.unwrap(getattr(found, "func", found))
+
+
+def _said(made: Any) -> str:
+    return (inspect.getdoc(made) or "") if callable(made) else ""
+
+
+def arguments(text: str) -> dict[str, str]:
+    """Read what a docstring in Google's style says of its arguments, a line each by name."""
+    lines = iter(text.splitlines())
+    found: dict[str, str] = {}
+    name = ""
+    for line in dropwhile(lambda line: line.rstrip() != "Args:", lines):
+        if started := _ARGUMENT.match(line):
+            name = started[1]
+            found[name] = started[2]
+        elif name and line.startswith(" " * 8):
+            found[name] += f" {line.strip()}"
+        elif name and not line.startswith(" "):
+            break
+    return found
 
 
 @singledispatch
@@ -176,15 +208,21 @@ def _place(found: Any) -> str | None:
 
 
 def option_lines(options: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Write options for a terminal, a line each."""
+    """Write options for a terminal: a line each, and below it what it is."""
     if not options:
-        return ["It takes no options."]
-    width = max(len(option["name"]) for option in options)
-    return [f"  {option['name']:<{width}}  {_words(option)}" for option in options]
+        return ["  It takes no options."]
+    lines = []
+    for option in options:
+        lines.append(f"  {option['name']}  {_words(option)}")
+        lines += textwrap.wrap(
+            option["description"], 80, initial_indent=" " * 6, subsequent_indent=" " * 6
+        )
+    return lines
 
 
 def _words(option: Mapping[str, Any]) -> str:
-    kind = option["type"] or "anything"
-    return (
-        f"{kind}  [required]" if option["required"] else f"{kind}  [default: {option['default']}]"
-    )
+    """The type of an option and its default, as they are typed."""
+    kind = _TYPED.get(option["type"], option["type"]) or "anything"
+    if option["required"]:
+        return f"{kind}  [required]"
+    return kind if option["default"] == "None" else f"{kind}  [default: {option['default']}]"

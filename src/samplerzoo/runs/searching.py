@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -697,7 +698,9 @@ class _Search:
             "run": None if self.folder is None else str(self.folder),
             "pictures": list(PICTURES),
         }
-        return result, dict(zip(PICTURES, self._draw(shown, rows), strict=True))
+        pictures = dict(zip(PICTURES, self._draw(shown, rows), strict=True))
+        result["drawn"] = {name: sha256(data).hexdigest() for name, data in pictures.items()}
+        return result, pictures
 
     def _draw(
         self, shown: Mapping[str, Float[np.ndarray, "n ..."]], rows: Sequence[Row]
@@ -742,7 +745,7 @@ class _Search:
                 f"whole, and `{resuming(self.folder)}` continues from it."
             ) from error
         except ValueError as error:
-            raise RunError(f"{type(error).__name__}: {sentence(error)}") from error
+            raise RunError(sentence(error)) from error
 
 
 def _finite(score: float) -> float | None:

@@ -51,7 +51,7 @@ from .parts import (
     random_images,
     split_sampler,
 )
-from .saved import as_text, is_file, is_text, parse_saved, read_saved
+from .saved import SavedSampler, as_text, is_file, is_text, parse_saved, read_saved
 from .spec import DEFAULTS, NUMBERS, Config, split_times, versions
 from .store import run_name
 from .times import read_times
@@ -201,22 +201,36 @@ def _pinned(part: str, name: str) -> str:
 
 
 def _with_start(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The family's options, with a file's numbers in the place of its name; refuse two grids."""
+    """The family's options, with the numbers of a start that is numbers; refuse two grids."""
     options = dict(given.get("family_options") or {})
     start, grid = options.get("start"), split_times(given["times"])[0]
     if isinstance(start, str | Path) and is_file(start):
-        options["start"] = as_text(read_saved(start))
+        start = read_saved(start)
+    if isinstance(start, SavedSampler):
+        options["start"] = as_text(start)
     if is_text(options.get("start")):
-        if grid:
-            raise ValueError(
-                f"The start {parse_saved(options['start']).name!r} has times of its own beside "
-                f"times {given['times']!r}; give one."
-            )
+        _check_start(parse_saved(options["start"]), given, grid)
     elif isinstance(start, str) and grid and split_sampler(start).grid:
         raise ValueError(
             f"The start {start!r} and times {given['times']!r} both name a grid; give one."
         )
     return options
+
+
+def _check_start(start: SavedSampler, given: Mapping[str, Any], grid: str) -> None:
+    """Refuse a start of another number of evaluations than is searched, or beside another grid."""
+    asked = DEFAULTS["steps"] if given["steps"] is None else given["steps"]
+    own = start.table.nfe
+    if own != asked:
+        raise ValueError(
+            f"The start {start.name!r} has {own} network evaluations where steps is {asked}; give "
+            f"steps {own}, or a start of {asked}."
+        )
+    if grid:
+        raise ValueError(
+            f"The start {start.name!r} has times of its own beside times {given['times']!r}; give "
+            "one."
+        )
 
 
 def _is_object(value: Any) -> bool:

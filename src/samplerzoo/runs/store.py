@@ -83,6 +83,7 @@ _RESULT = record(
         "cost": mapping(_COUNT, 100),
         "hashes": mapping(TEXT, 100),
         "pictures": list_of(text(200), most=100),
+        "drawn": mapping(text(64, "[0-9a-f]{64}"), 100),  # digests of the pictures
     },
 )
 # Of a configuration, what the way of a search depends on, beside what its hashes are of.

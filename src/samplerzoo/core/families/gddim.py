@@ -27,7 +27,7 @@ class GDDIM(AbstractFamily):
         times: A grid's name (`linear` by default) or Times; a start has its own.
         eta: The share of DDPM's fresh noise to start from, in [0, 1].
         depth: How many past states enter a step, 1 to K; all by default.
-        start: Another sampler of as many evaluations than DDIM(eta).
+        start: Another sampler than DDIM(eta), of as many evaluations.
 
     Raises:
         ValueError: The depth is not in 1..K, eta is not in [0, 1], the steps or times are not

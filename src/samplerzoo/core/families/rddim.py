@@ -26,7 +26,7 @@ class RDDIM(AbstractFamily):
         steps: K, the number of network evaluations.
         times: A grid's name (`linear` by default) or Times; a start has its own.
         eta: The share of DDPM's fresh noise to start from, in [0, 1].
-        start: Another sampler of as many evaluations than DDIM(eta).
+        start: Another sampler than DDIM(eta), of as many evaluations.
 
     Raises:
         ValueError: `eta` is not in [0, 1], the steps or times are not valid, or times or eta stand

@@ -22,9 +22,13 @@ def load(name):
     """Make the SAMPLER and the SIGMAS of a sampler by name."""
     if name not in names():
         raise ValueError(f"There is no sampler {name!r} in {FOLDER}; there are {names()}.")
-    table = json.loads((FOLDER / f"{name}.json").read_text())
-    sampler = comfy.samplers.KSAMPLER(sample_searched, {"sampler": table})
-    return sampler, get_sigmas(sampler=table)
+    path = FOLDER / f"{name}.json"
+    try:
+        table = json.loads(path.read_text())
+        sigmas = get_sigmas(sampler=table)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged; export the sampler again.") from error
+    return comfy.samplers.KSAMPLER(sample_searched, {"sampler": table}), sigmas
 
 
 try:

@@ -41,7 +41,7 @@ def sample_searched(
     Returns:
         The samples, of the shape of x.
     """
-    table = SAMPLER if sampler is None else sampler
+    table = _whole(SAMPLER if sampler is None else sampler)
     steps = len(table["sigmas"])
     _check_sigmas(table, sigmas)
     extra_args = extra_args or {}
@@ -75,7 +75,7 @@ def sample_searched(
 
 def get_sigmas(device="cpu", sampler=None):
     """Give the K + 1 noise levels that a searched sampler must be given, the last 0."""
-    table = SAMPLER if sampler is None else sampler
+    table = _whole(SAMPLER if sampler is None else sampler)
     scaled = [s / c for s, c in zip(table["sigmas"], _scales(table), strict=True)]
     return torch.tensor([*scaled, 0.0], dtype=torch.float32, device=device)
 
@@ -83,6 +83,23 @@ def get_sigmas(device="cpu", sampler=None):
 def _scales(table):
     """What a state of k-diffusion is multiplied by: VP models live in `x / alpha` there."""
     return [1.0] * len(table["alphas"]) if table["space"] == "flow" else table["alphas"]
+
+
+def _whole(table):
+    """Return a table whose columns are of one length and of finite numbers; refuse any other."""
+    try:
+        columns = torch.tensor([table[name] for name in ("alphas", "sigmas", "fresh")])
+        weights = torch.tensor([table[name] for name in ("clean", "noise")])
+        numbers = [*columns.flatten(), *weights.flatten(), torch.tensor(table["first_scale"])]
+        right = weights.shape[:2] == (2, columns.shape[1]) and weights.ndim == 3
+        right = right and bool(torch.stack(numbers).isfinite().all() and (columns[1] > 0).all())
+        right = right and (table["space"] == "flow" or bool((columns[0] > 0).all()))
+        right = right and (table["clip_range"] is None or len(table["clip_range"]) == 2)
+    except (KeyError, TypeError, ValueError, RuntimeError, IndexError, OverflowError):
+        right = False
+    if not right:
+        raise ValueError("The sampler's table is damaged; export the sampler again.")
+    return table
 
 
 def _check_sigmas(table, sigmas):

@@ -9,7 +9,6 @@ at the state `x_n`, read as an estimate `(x0, eps)`, and contributes to the next
 This file needs torch and diffusers alone. It was written by samplerzoo.
 """
 
-import math
 from typing import ClassVar
 
 import torch
@@ -51,12 +50,12 @@ class SamplerzooScheduler(SchedulerMixin, ConfigMixin):
     @register_to_config
     def __init__(
         self,
-        times: list[float],
-        alphas: list[float],
-        sigmas: list[float],
-        clean: list[list[float]],
-        noise: list[list[float]],
-        fresh: list[float],
+        times: list[float] | None = None,
+        alphas: list[float] | None = None,
+        sigmas: list[float] | None = None,
+        clean: list[list[float]] | None = None,
+        noise: list[list[float]] | None = None,
+        fresh: list[float] | None = None,
         init_sigma: float = 1.0,
         prediction_type: str = "epsilon",
         clip_range: list[float] | None = None,
@@ -65,11 +64,18 @@ class SamplerzooScheduler(SchedulerMixin, ConfigMixin):
         steps_offset: int = 1,
         clip_sample: bool = False,
     ):
-        _check_columns({"times": times, "alphas": alphas, "sigmas": sigmas, "fresh": fresh})
+        columns = {"times": times, "alphas": alphas, "sigmas": sigmas, "fresh": fresh}
+        for name, given in {**columns, "clean": clean, "noise": noise}.items():
+            if given is None:
+                raise ValueError(
+                    f"{name} is missing; give the scheduler_config.json that was exported with "
+                    "this class."
+                )
+        _check_columns(columns)
         _check_matrices({"clean": clean, "noise": noise}, len(times))
         if not all(sigma > 0 for sigma in sigmas):
             raise ValueError("sigmas must be positive; export the sampler again.")
-        if prediction_type not in PREDICTIONS:
+        if not isinstance(prediction_type, str) or prediction_type not in PREDICTIONS:
             raise ValueError(
                 f"prediction_type is {prediction_type!r}; it must be one of "
                 f"{', '.join(PREDICTIONS)}."
@@ -80,6 +86,12 @@ class SamplerzooScheduler(SchedulerMixin, ConfigMixin):
                 raise ValueError(f"clip_range is {clip_range}; it must be [low, high], or null.")
         if not _is_number(init_sigma) or init_sigma <= 0:
             raise ValueError(f"init_sigma is {init_sigma!r}; it must be a positive number.")
+        if not isinstance(keeps_marginals, bool):
+            raise ValueError(f"keeps_marginals is {keeps_marginals!r}; it must be true or false.")
+        if not isinstance(num_train_timesteps, int) or num_train_timesteps < 1:
+            raise ValueError(
+                f"num_train_timesteps is {num_train_timesteps!r}; it must be a whole number from 1."
+            )
         self.init_noise_sigma = init_sigma
         self.num_inference_steps = None
         self.timesteps = torch.tensor(times, dtype=torch.float32)
@@ -211,7 +223,8 @@ def _nearest(times, t):
 
 
 def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Tell whether a value is a number that single precision holds; NaN is not below anything."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 3e38
 
 
 def _check_columns(columns):
