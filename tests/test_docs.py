@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,7 @@ import pytest
 import samplerzoo as sz
 from cli_tools import ENVIRONMENT, SMALL, run
 from samplerzoo.assets import digits_model
+from samplerzoo.cli import program
 from samplerzoo.core.engine import draw
 
 ROOT = Path(__file__).parent.parent
@@ -35,6 +37,10 @@ FENCE = re.compile(
     re.MULTILINE | re.DOTALL | re.VERBOSE,
 )
 SNIPPET = re.compile(r'^--8<-- "(.*)"$', re.MULTILINE)
+
+
+# A command on a line of its own, or in a cell of a table.
+COMMAND = re.compile(r"^(?:\$ |\|.* \| `)?samplerzoo ([a-z].*?)(?:`.*)?$", re.MULTILINE)
 
 
 class Block(NamedTuple):
@@ -212,6 +218,16 @@ def site(tmp_path_factory):
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
     return folder
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_has_the_options_that_a_page_gives_it(page):
+    """Those that are not run here, too."""
+    for command in COMMAND.findall(page.read_text().replace("\\\n", " ")):
+        name, *words = shlex.split(command, comments=True)
+        found = program.commands[name]
+        if "..." not in words:
+            found.make_context(name, words, parent=click.Context(program))
 
 
 @pytest.mark.slow

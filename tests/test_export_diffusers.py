@@ -308,6 +308,22 @@ def test_calls_do_not_disturb_each_other(scheduler):
         scheduler.step(answers[0], 0, start)
 
 
+def test_fresh_noise_comes_from_the_pipelines_generator(scheduler):
+    torch.manual_seed(0)
+    start, answer = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
+
+    def first(seed, generators=1):
+        made = [torch.Generator().manual_seed(seed + n) for n in range(generators)]
+        scheduler.set_timesteps(STEPS)
+        given = {"generator": made if generators > 1 else made[0], "return_dict": False}
+        return scheduler.step(answer, scheduler.timesteps[0], start, **given)[0]
+
+    assert scheduler.config.fresh[0]
+    torch.testing.assert_close(first(3), first(3), rtol=0, atol=0)
+    assert not torch.equal(first(3), first(4))
+    torch.testing.assert_close(first(3, 2), first(3, 2), rtol=0, atol=0)  # one for each image
+
+
 def test_learned_variances_are_left_out(scheduler):
     torch.manual_seed(0)
     start, answers = torch.randn(2, 3, 4, 4), torch.randn(STEPS, 2, 6, 4, 4)

@@ -86,7 +86,7 @@ class SamplerzooScheduler(SchedulerMixin, ConfigMixin):
                 raise ValueError(f"clip_range is {clip_range}; it must be [low, high], or null.")
         if not _is_number(init_sigma) or init_sigma <= 0:
             raise ValueError(f"init_sigma is {init_sigma!r}; it must be a positive number.")
-        if not isinstance(keeps_marginals, bool):
+        if keeps_marginals is not True and keeps_marginals is not False:
             raise ValueError(f"keeps_marginals is {keeps_marginals!r}; it must be true or false.")
         if not isinstance(num_train_timesteps, int) or num_train_timesteps < 1:
             raise ValueError(
