@@ -39,7 +39,8 @@ FENCE = re.compile(
 SNIPPET = re.compile(r'^--8<-- "(.*)"$', re.MULTILINE)
 
 
-# A command on a line of its own, or in a cell of a table.
+# What is typed: whole blocks, and lines of tables; and in these the commands.
+TYPED = re.compile(r"^```[^\n]*\n.*?^```|^\|[^\n]*\|$", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"^(?:\$ |\|.* \| `)?samplerzoo ([a-z].*?)(?:`.*)?$", re.MULTILINE)
 
 
@@ -223,7 +224,8 @@ def site(tmp_path_factory):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_command_has_the_options_that_a_page_gives_it(page):
     """Those that are not run here, too."""
-    for command in COMMAND.findall(page.read_text().replace("\\\n", " ")):
+    typed = "\n".join(TYPED.findall(page.read_text().replace("\\\n", " ")))
+    for command in COMMAND.findall(typed):
         name, *words = shlex.split(command, comments=True)
         found = program.commands[name]
         if "..." not in words:

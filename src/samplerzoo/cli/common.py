@@ -191,7 +191,7 @@ def counts(context: click.Context, parameter: click.Parameter, value: str | int)
 
 
 def microbatch(
-    _context: click.Context, _parameter: click.Parameter, value: str
+    _context: click.Context, _parameter: click.Parameter, value: str | None
 ) -> int | str | None:
     """Read a number of samples, or `auto`."""
     return int(value) if value and value.isdecimal() else value
