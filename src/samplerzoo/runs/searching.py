@@ -698,7 +698,7 @@ class _Search:
             "run": None if self.folder is None else str(self.folder),
             "pictures": list(PICTURES),
         }
-        pictures = dict(zip(PICTURES, self._draw(shown, rows), strict=True))
+        pictures: dict[str, bytes] = dict(zip(PICTURES, self._draw(shown, rows), strict=True))
         result["drawn"] = {name: sha256(data).hexdigest() for name, data in pictures.items()}
         return result, pictures
 
