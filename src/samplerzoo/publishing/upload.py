@@ -160,7 +160,7 @@ def _refuse_paths(what: str, value: Any) -> None:
     elif isinstance(value, str) and (found := _PATH.search(value)):
         raise ValueError(
             f"{what} would publish the path {printable(found[0])}; nothing was sent. Search with a "
-            "name that is no path."
+            "name that is not a path."
         )
 
 
