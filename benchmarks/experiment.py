@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 import samplerzoo as sz
@@ -24,6 +25,7 @@ Record = Mapping[str, Any]
 def searched(folder: Path, options: Mapping[str, Any]) -> dict:
     """The result of a search in a folder, from disk where it is done."""
     print(f"search {folder}", file=sys.stderr)
+    jax.clear_caches()  # a few dozen searches' programs are more than a process may map
     begun = (folder / "config.toml").exists()
     run = sz.resume(folder) if begun else sz.search(**options, out=folder)
     assert run.result is not None

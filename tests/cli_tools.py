@@ -16,6 +16,11 @@ ENVIRONMENT = os.environ | {
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
 }
 
+# As a user starts it: what conftest.py sets makes programs that are compiled sooner and run slower.
+APART = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")
+AS_A_USER = {name: value for name, value in ENVIRONMENT.items() if name not in APART}
+LIMIT = 900  # seconds after which a process hangs, on whatever machine
+
 # A module that `python:toys:...` finds in the current directory.
 TOYS = """
 import time
@@ -93,7 +98,7 @@ def environment(path: Path | None) -> dict[str, str]:
 
 def end(process: subprocess.Popen) -> Done:
     """Wait for a process."""
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=LIMIT)
     return Done(process.returncode, out, err)
 
 
@@ -101,7 +106,7 @@ def run(*arguments, cwd: Path, path: Path | None = None, before: tuple[str, ...]
     """The program, run to its end; without `before`, from a process that is warm."""
     if before:
         return end(begin(*arguments, cwd=cwd, path=path, before=before))
-    code, out, err = warm_program.start([*map(str, arguments)], cwd, environment(path), 300)
+    code, out, err = warm_program.start([*map(str, arguments)], cwd, environment(path), LIMIT)
     return Done(code, out.decode(), err.decode())
 
 

@@ -1,7 +1,6 @@
 """The main promise, at full size: the defaults search a much better sampler in about a minute."""
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -10,9 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-# Without what the tests set, so that programs are compiled, and cores used, as they are for a user.
-APART = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")
-AS_A_USER = {name: value for name, value in os.environ.items() if name not in APART}
+from cli_tools import AS_A_USER
 
 
 def cpu_seconds() -> float:

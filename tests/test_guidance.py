@@ -308,7 +308,7 @@ def test_a_teacher_is_guided_where_that_is_asked():
     setting = ObjectiveSetting(
         model, [SearchedSpace("pixels", Pixels(), np.zeros((2, 3)))], Linear(), KEY, {}
     )
-    plain = DDIM(5, "quadratic").table(model.schedule)
+    plain = sz.dpmpp_multistep(5, order=3, times="logsnr").table(model.schedule)
     for options, table in (({}, plain), ({"guidance": 3}, guide(plain, (3.0,) * 5))):
         (teacher,) = teacher_objectives(setting, size=4, steps=5, **options)
         expected = table_targets(Pixels(), table, model, pool)
