@@ -35,8 +35,8 @@ def option(name: str, text: str, **more):
     metavar="KEY=VALUE",
     help="An option of the family, such as eta=0.5, or start=dpmpp-3m-karras: what to "
     "start from, also a file of `import`, by default the best unsearched; or help; repeatable. "
-    "Every family has guidance=2, 1/3/3/1, 3@0.2-0.8 or 3-rising, -searched behind it, "
-    "of a model with conditions.",
+    "A model with conditions can be guided: guidance=2, or 1/3/3/1 (a weight for each step), "
+    "3@0.2-0.8, 3-rising; -searched behind it searches the weights from there.",
 )
 @option(
     "--steps",
