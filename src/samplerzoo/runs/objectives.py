@@ -143,7 +143,7 @@ def teacher_objectives(
     if guidance is not None and not steps:
         raise ValueError(
             f"The teacher's guidance is {guidance} and its steps are 0, the adaptive solution, "
-            "which has no guidance; give steps=100."
+            "which has no guidance; give steps=32."
         )
     pool = Pool(setting.key, size)
     compared = {"states": Pixels()}
